@@ -25,11 +25,11 @@ struct Voidify {
 
 }  // namespace anyprec::internal
 
-#define ANYPREC_CHECK(condition)                    \
-  (condition) ? (void)0                             \
-              : ::anyprec::internal::Voidify() &    \
-                    ::anyprec::internal::CheckFailure( \
-                        __FILE__, __LINE__, #condition) \
-                        .stream()
+#define ANYPREC_CHECK(condition)                                              \
+  (condition)                                                                 \
+      ? (void)0                                                               \
+      : ::anyprec::internal::Voidify() &                                      \
+            ::anyprec::internal::CheckFailure(__FILE__, __LINE__, #condition) \
+                .stream()
 
 #endif  // ANYPREC_KERNELS_CHECK_H_

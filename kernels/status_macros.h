@@ -8,17 +8,17 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
-#define RETURN_IF_ERROR(expression)                          \
-  do {                                                       \
+#define RETURN_IF_ERROR(expression)                           \
+  do {                                                        \
     if (absl::Status status_ = (expression); !status_.ok()) { \
-      return status_;                                        \
-    }                                                        \
+      return status_;                                         \
+    }                                                         \
   } while (false)
 
 // `target` may be a declaration: ASSIGN_OR_RETURN(const int n, ParseInt(s)).
-#define ASSIGN_OR_RETURN(target, expression) \
-  ANYPREC_ASSIGN_OR_RETURN_(                 \
-      ANYPREC_CONCAT_(status_or_, __LINE__), target, expression)
+#define ASSIGN_OR_RETURN(target, expression)                               \
+  ANYPREC_ASSIGN_OR_RETURN_(ANYPREC_CONCAT_(status_or_, __LINE__), target, \
+                            expression)
 
 #define ANYPREC_ASSIGN_OR_RETURN_(result, target, expression) \
   auto result = (expression);                                 \

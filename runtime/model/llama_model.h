@@ -1,0 +1,130 @@
+// LlamaModel: a Llama-style decoder (Llama 1-3, Mistral, SmolLM2) on a Backend.
+//
+// Weights lie in the backend's memory once, whatever number of precisions is
+// served from them. Thread-compatible: the engine's thread alone calls Forward.
+#ifndef ANYPREC_RUNTIME_MODEL_LLAMA_MODEL_H_
+#define ANYPREC_RUNTIME_MODEL_LLAMA_MODEL_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "kernels/backend.h"
+#include "runtime/model/model_config.h"
+
+namespace anyprec {
+
+// The precision that stands for an unquantized checkpoint.
+inline constexpr int kUnquantizedBits = 16;
+
+struct LoadOptions {
+  int max_bits = kMaxBits;  // planes and codebooks above are never read
+  // Positions that the rotary table covers: the longest context to be served.
+  // 0: the model's max_position_embeddings.
+  int max_context_tokens = 0;
+  // Called as layers arrive, with values in [0, 1].
+  std::function<void(double)> progress = nullptr;
+};
+
+// One forward pass over the rows of several sequences.
+struct StepInput {
+  std::span<const int32_t> tokens;          // [rows]
+  std::span<const SequenceRows> sequences;  // cover every row once, in order
+  std::span<const RowGroup> groups;         // cover every row once, in order
+  std::span<const int32_t> logit_rows;      // rows whose logits are wanted
+};
+
+// Sees the input of every quantizable linear layer; what calibration needs.
+class ActivationObserver {
+ public:
+  virtual ~ActivationObserver() = default;
+  // `name` is the tensor's without ".weight": "model.layers.0.mlp.down_proj".
+  // Layers that share their input (q, k, v; gate, up) are each reported.
+  //   x  [rows, k], readable during the call
+  virtual void OnLinearInput(absl::string_view name, const float* x, int rows,
+                             int k) = 0;
+};
+
+class LlamaModel {
+ public:
+  // A parent model folder (FORMAT.md of runtime/format), served at
+  // seed_bits..min(parent_bits, max_bits).
+  static absl::StatusOr<std::unique_ptr<LlamaModel>> LoadParent(
+      const std::string& folder, const LoadOptions& options, Backend& backend);
+
+  // An unquantized HuggingFace folder or GGUF file, served at
+  // kUnquantizedBits only.
+  static absl::StatusOr<std::unique_ptr<LlamaModel>> LoadCheckpoint(
+      const std::string& path, const LoadOptions& options, Backend& backend);
+
+  // Random planes and plausible codebooks of a known shape, to measure speed
+  // without weights: SyntheticModelConfig(name).
+  static absl::StatusOr<std::unique_ptr<LlamaModel>> Synthetic(
+      absl::string_view name, const LoadOptions& options, Backend& backend);
+
+  ~LlamaModel();
+
+  const ModelConfig& config() const { return config_; }
+  int seed_bits() const { return seed_bits_; }
+  int max_bits() const { return max_bits_; }
+  int max_context_tokens() const { return max_context_tokens_; }
+
+  KvLayout KvLayoutFor(int block_tokens, int num_blocks) const;
+
+  // Bytes of weights that decoding one token at `bits` reads: planes, codebooks
+  // and lm_head; one embedding row is left out.
+  size_t WeightBytesRead(int bits) const;
+  // Bytes of weights in the backend's memory, all precisions together.
+  size_t WeightBytesResident() const;
+
+  // Returns logits [logit_rows, vocab_size], valid until the next call.
+  // REQUIRES: tokens in [0, vocab_size), positions below max_context_tokens,
+  // precisions in [seed_bits, max_bits].
+  absl::StatusOr<std::span<const float>> Forward(
+      const StepInput& step, KvStorage& kv,
+      ActivationObserver* observer = nullptr);
+
+ private:
+  struct Layer {
+    std::unique_ptr<Buffer> input_norm;  // [hidden]
+    std::unique_ptr<LinearWeights> qkv;  // q, k, v stacked
+    std::unique_ptr<LinearWeights> attention_out;
+    std::unique_ptr<Buffer> post_attention_norm;  // [hidden]
+    std::unique_ptr<LinearWeights> gate_up;       // gate, up stacked
+    std::unique_ptr<LinearWeights> down;
+  };
+  // Activations of one step; grown to the largest step seen.
+  struct Workspace;
+  class Loader;
+
+  LlamaModel(ModelConfig config, Backend& backend);
+
+  absl::Status ReserveRows(int rows, int logit_rows);
+  absl::Status Attend(int layer, const StepInput& step, KvStorage& kv,
+                      ActivationObserver* observer);
+  absl::Status FeedForward(int layer, const StepInput& step,
+                           ActivationObserver* observer);
+
+  const ModelConfig config_;
+  Backend& backend_;
+  int seed_bits_ = 0;
+  int max_bits_ = 0;
+  int max_context_tokens_ = 0;
+  std::unique_ptr<LinearWeights> embedding_;  // [vocab, hidden]
+  std::vector<Layer> layers_;
+  std::unique_ptr<Buffer> final_norm_;      // [hidden]
+  std::unique_ptr<LinearWeights> lm_head_;  // null: tied to embedding_
+  std::unique_ptr<Buffer> rope_;            // [max_context, head_dim]
+  std::unique_ptr<Workspace> workspace_;
+};
+
+}  // namespace anyprec
+
+#endif  // ANYPREC_RUNTIME_MODEL_LLAMA_MODEL_H_
