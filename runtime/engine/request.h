@@ -15,10 +15,9 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "kernels/bit_plane.h"
+#include "runtime/tokenizer/token.h"
 
 namespace anyprec {
-
-using TokenId = int32_t;
 
 struct SamplingParams {
   float temperature = 1.0f;  // 0: greedy
