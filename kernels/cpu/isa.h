@@ -1,0 +1,42 @@
+// Instruction sets: what this machine has, asked once and at run time.
+//
+// Code for an instruction set stands in a translation unit of its own with its
+// own compiler options, and holds no inline function that another unit might
+// share: the linker could keep the copy that this machine cannot run.
+//
+// Thread-safe.
+#ifndef ANYPREC_KERNELS_CPU_ISA_H_
+#define ANYPREC_KERNELS_CPU_ISA_H_
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace anyprec {
+
+// In ascending order: a machine that runs one runs those before it.
+enum class Isa {
+  kPortable,  // what the compiler assumes of every machine
+  kAvx2,      // AVX2, FMA, F16C
+  kAvx512,    // AVX-512 F, BW, DQ, VL, VBMI, VNNI, and GFNI
+};
+
+// The highest that this machine runs.
+Isa DetectIsa();
+
+// "portable", "avx2", "avx512".
+absl::string_view IsaName(Isa isa);
+
+// The instruction set of that name; "auto" is DetectIsa(). INVALID_ARGUMENT
+// for other names, FAILED_PRECONDITION where this machine lacks it.
+absl::StatusOr<Isa> ParseIsa(absl::string_view name);
+
+// Extensions that some kAvx512 machines have. HasAmxBf16 and HasAmxInt8 ask
+// the operating system for this process's permission to use tile registers;
+// threads started before the first call may lack it.
+bool HasAvx512Bf16();
+bool HasAmxBf16();
+bool HasAmxInt8();
+
+}  // namespace anyprec
+
+#endif  // ANYPREC_KERNELS_CPU_ISA_H_
