@@ -1,0 +1,121 @@
+// Writer of a parent model folder (FORMAT.md), layer by layer, resumable.
+//
+// Until Finish() everything lies in "<output>.partial", with a journal of the
+// layers committed; a writer that opens the same output again, with the same
+// config and fingerprint, continues after the last of them. The finished folder
+// has the same bytes whether the work was interrupted or not, and appears under
+// its own name by rename, complete. Memory: what the caller passes.
+//
+//   ASSIGN_OR_RETURN(auto writer, ParentModelWriter::Open(output, config, {}));
+//   for (int layer = 0; layer < config.num_layers; ++layer) {
+//     if (writer->IsCommitted(layer)) continue;
+//     ... WriteLinear x 7, WriteDense x 2 (the norms)
+//     RETURN_IF_ERROR(writer->CommitLayer(layer, note));
+//   }
+//   if (!writer->IsCommitted(config.num_layers)) {   // what is in no layer
+//     ... WriteDense("model.embed_tokens.weight", ...), "model.norm.weight",
+//         "lm_head.weight", "lm_head.scale" as DenseTensorNames() lists them
+//     RETURN_IF_ERROR(writer->CommitLayer(config.num_layers, ""));
+//   }
+//   RETURN_IF_ERROR(writer->CopyTokenizer(checkpoint));
+//   RETURN_IF_ERROR(writer->Finish());
+//
+// Thread-compatible.
+#ifndef ANYPREC_RUNTIME_FORMAT_PARENT_MODEL_WRITER_H_
+#define ANYPREC_RUNTIME_FORMAT_PARENT_MODEL_WRITER_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "kernels/backend.h"
+#include "runtime/format/checkpoint.h"
+#include "runtime/format/parent_model_layout.h"
+#include "runtime/format/safetensors_writer.h"
+#include "runtime/model/model_config.h"
+
+namespace anyprec {
+
+class ParentModelWriter {
+ public:
+  struct Options {
+    // Whatever else the result depends on: the input's identity, a hash of the
+    // calibration text. A partial folder of another fingerprint is discarded.
+    std::string fingerprint;
+    // The checkpoint's own config.json, whose other fields are kept; empty for
+    // one made from `config` alone.
+    std::string original_config_json;
+    // HuggingFace's default.
+    int64_t max_shard_bytes = 5'000'000'000;
+  };
+
+  // REQUIRES: `config` is valid and has `quantization`.
+  // ALREADY_EXISTS where `output` is there and not an empty folder;
+  // INVALID_ARGUMENT where a layer's k is not a multiple of 32, or seed_bits <=
+  // parent_bits within [kMinBits, kMaxBits] does not hold; UNAVAILABLE where
+  // another process is writing the same output.
+  static absl::StatusOr<std::unique_ptr<ParentModelWriter>> Open(
+      const std::string& output, const ModelConfig& config, Options options);
+
+  ~ParentModelWriter();
+  ParentModelWriter(const ParentModelWriter&) = delete;
+  ParentModelWriter& operator=(const ParentModelWriter&) = delete;
+
+  // Whether `layer` was committed, in this run or an earlier one. Layer
+  // num_layers stands for the tensors that are in no layer.
+  bool IsCommitted(int layer) const { return notes_.contains(layer); }
+  // The note that came with it: lets a resumed run report on all layers.
+  const std::string& Note(int layer) const { return notes_.at(layer); }
+
+  // All planes and codebooks of a layer: parent_bits planes [n, k / 32],
+  // codebooks of seed_bits .. parent_bits. INVALID_ARGUMENT for another shape
+  // than the config's, or a centroid that is not finite.
+  absl::Status WriteLinear(absl::string_view name,
+                           const QuantizedLinear& linear);
+
+  // A tensor of DenseTensorSpecs(config), whole. `values` are converted to the
+  // type of the file where that is a float type; INVALID_ARGUMENT where one is
+  // not finite there, or the count is not the shape's.
+  absl::Status WriteDense(absl::string_view name,
+                          std::span<const float> values);
+  // The same for a tensor of type kI8.
+  absl::Status WriteInt8(absl::string_view name,
+                         std::span<const int8_t> values);
+
+  // Makes the layer survive a crash. FAILED_PRECONDITION names a tensor of the
+  // layer that was not written. `note` is one line of text.
+  absl::Status CommitLayer(int layer, absl::string_view note);
+
+  // Copies a folder's tokenizer files and generation_config.json as they are,
+  // or keeps a GGUF's vocabulary as tokenizer.gguf.
+  absl::Status CopyTokenizer(const Checkpoint& checkpoint);
+
+  // Writes config.json, completes the tensors and renames the folder.
+  // FAILED_PRECONDITION names a layer that was not committed.
+  absl::Status Finish();
+
+ private:
+  ParentModelWriter(std::string output, ModelConfig config, Options options);
+  absl::Status Prepare();
+  absl::Status ReplayJournal();
+  absl::Status AppendToJournal(absl::string_view text);
+
+  const std::string output_;
+  const std::string partial_;
+  const ModelConfig config_;
+  const Options options_;
+  int journal_ = -1;  // file descriptor, locked against other processes
+  std::unique_ptr<SafetensorsWriter> tensors_;
+  std::map<int, std::string> notes_;
+};
+
+}  // namespace anyprec
+
+#endif  // ANYPREC_RUNTIME_FORMAT_PARENT_MODEL_WRITER_H_
