@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <span>
 #include <string>
@@ -101,16 +102,36 @@ class LlamaModel {
     std::unique_ptr<LinearWeights> down;
   };
   // Activations of one step; grown to the largest step seen.
-  struct Workspace;
-  class Loader;
+  struct Workspace {
+    std::unique_ptr<Buffer> residual;   // [rows, hidden]
+    std::unique_ptr<Buffer> normed;     // [max(rows, logit rows), hidden]
+    std::unique_ptr<Buffer> qkv;        // [rows, (heads + 2 kv_heads) head_dim]
+    std::unique_ptr<Buffer> attention;  // [rows, heads * head_dim]
+    std::unique_ptr<Buffer> gate_up;    // [rows, 2 intermediate]
+    std::unique_ptr<Buffer> activated;  // [rows, intermediate]
+    std::unique_ptr<Buffer> logits;     // [logit rows, vocab]
+
+    absl::Status Reserve(const ModelConfig& config, Backend& backend, int rows,
+                         int logit_rows);
+  };
+  friend class LlamaLoader;
 
   LlamaModel(ModelConfig config, Backend& backend);
 
-  absl::Status ReserveRows(int rows, int logit_rows);
-  absl::Status Attend(int layer, const StepInput& step, KvStorage& kv,
+  const LinearWeights& lm_head() const {
+    return lm_head_ != nullptr ? *lm_head_ : *embedding_;
+  }
+
+  void CheckStep(const StepInput& step) const;
+  absl::Status Attend(int index, const StepInput& step, KvStorage& kv,
                       ActivationObserver* observer);
-  absl::Status FeedForward(int layer, const StepInput& step,
+  absl::Status FeedForward(int index, const StepInput& step,
                            ActivationObserver* observer);
+  absl::StatusOr<std::span<const float>> Logits(const StepInput& step);
+  absl::Status Norm(Buffer& weight, int rows, float* y);
+  absl::Status Observe(ActivationObserver* observer, int layer,
+                       std::initializer_list<absl::string_view> names,
+                       const float* x, int rows, int k);
 
   const ModelConfig config_;
   Backend& backend_;
@@ -122,7 +143,7 @@ class LlamaModel {
   std::unique_ptr<Buffer> final_norm_;      // [hidden]
   std::unique_ptr<LinearWeights> lm_head_;  // null: tied to embedding_
   std::unique_ptr<Buffer> rope_;            // [max_context, head_dim]
-  std::unique_ptr<Workspace> workspace_;
+  Workspace workspace_;
 };
 
 }  // namespace anyprec

@@ -1,0 +1,49 @@
+// SyntheticSource: random weights of a known shape, to measure speed where the
+// real weights cannot be had. Planes are uniformly random bits and codebooks
+// the quantiles of a normal distribution, as k-means would find them, so that
+// the arithmetic is that of a trained model. Nothing sensible is generated.
+#ifndef ANYPREC_RUNTIME_MODEL_SYNTHETIC_SOURCE_H_
+#define ANYPREC_RUNTIME_MODEL_SYNTHETIC_SOURCE_H_
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "runtime/model/weight_source.h"
+
+namespace anyprec {
+
+class SyntheticSource final : public WeightSource {
+ public:
+  static constexpr int kSeedBits = 3;
+
+  // REQUIRES: max_bits in [kSeedBits, kMaxBits].
+  SyntheticSource(const ModelConfig& config, int max_bits);
+
+  const ModelConfig& config() const override { return config_; }
+  int min_bits() const override { return kSeedBits; }
+  int max_bits() const override { return max_bits_; }
+  bool HasLmHead() const override { return true; }
+
+  absl::StatusOr<std::unique_ptr<LinearWeights>> LoadStack(
+      std::span<const LinearSpec> specs, Backend& backend) override;
+  absl::StatusOr<std::unique_ptr<LinearWeights>> LoadDense(
+      const LinearSpec& spec, Backend& backend) override;
+  absl::StatusOr<std::vector<float>> LoadNorm(absl::string_view name,
+                                              int n) override;
+
+ private:
+  uint64_t NextRandom();
+
+  const ModelConfig config_;
+  const int max_bits_;
+  uint64_t random_state_ = 1;
+  // levels_[p]: the 2^p centroids of a standard normal, ascending.
+  std::array<std::vector<float>, kMaxBits + 1> levels_;
+};
+
+}  // namespace anyprec
+
+#endif  // ANYPREC_RUNTIME_MODEL_SYNTHETIC_SOURCE_H_

@@ -1,0 +1,185 @@
+#include "runtime/model/llama_model.h"
+
+#include <cmath>
+#include <cstdlib>
+#include <memory>
+#include <numeric>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "kernels/cpu/cpu_backend.h"
+#include "kernels/reference/reference_backend.h"
+#include "runtime/model/llama_loader.h"
+#include "runtime/model/synthetic_source.h"
+#include "tests/runtime/model/golden_case.h"
+#include "tests/runtime/model/llama2c_source.h"
+
+namespace anyprec {
+namespace {
+
+// Of the goldens' float64 logits, in fp32 mode: 30 layers of fp32 rounding stay
+// well below it on models of this size.
+constexpr double kLogitTolerance = 2e-3;
+
+std::optional<std::string> TestData(const std::string& path) {
+  const char* root = std::getenv("ANYPREC_TEST_DATA");
+  if (root == nullptr) return std::nullopt;
+  return absl::StrCat(root, "/", path);
+}
+
+std::unique_ptr<Backend> CpuBackend(ComputeMode mode) {
+  auto backend = CreateCpuBackend({.threads = 2, .mode = mode});
+  EXPECT_TRUE(backend.ok()) << backend.status();
+  return *std::move(backend);
+}
+
+class CheckpointGoldenTest : public testing::TestWithParam<const char*> {};
+
+TEST_P(CheckpointGoldenTest, ReproducesTheLogitsOfTinyStories656K) {
+  const auto folder = TestData("models/TinyStories-656K");
+  if (!folder) GTEST_SKIP() << "ANYPREC_TEST_DATA is not set";
+  const std::unique_ptr<Backend> backend = CpuBackend(ComputeMode::kFloat32);
+  const auto model = LlamaModel::LoadCheckpoint(
+      absl::StrCat(*folder, GetParam()), {}, *backend);
+  ASSERT_TRUE(model.ok()) << model.status();
+  const auto cases = ReadGoldenCases(absl::StrCat(*folder, "/expected.json"));
+  ASSERT_TRUE(cases.ok()) << cases.status();
+  ExpectGolden(*cases, kLogitTolerance, **model, *backend);
+}
+
+INSTANTIATE_TEST_SUITE_P(Fp32AndBf16, CheckpointGoldenTest,
+                         testing::Values("", "/original-bf16"));
+
+TEST(LlamaModelTest, ReproducesTheLogitsOfStories260K) {
+  const auto folder = TestData("models/stories260K");
+  if (!folder) GTEST_SKIP() << "ANYPREC_TEST_DATA is not set";
+  const std::unique_ptr<Backend> backend = CpuBackend(ComputeMode::kFloat32);
+  const auto source =
+      Llama2cSource::Open(absl::StrCat(*folder, "/stories260K.bin"));
+  ASSERT_TRUE(source.ok()) << source.status();
+  const LoadOptions options;
+  const auto model = LlamaLoader(**source, options, *backend).Load();
+  ASSERT_TRUE(model.ok()) << model.status();
+  const auto cases = ReadGoldenCases(absl::StrCat(*folder, "/expected.json"));
+  ASSERT_TRUE(cases.ok()) << cases.status();
+  ExpectGolden(*cases, kLogitTolerance, **model, *backend);
+}
+
+TEST(LlamaModelTest, ReproducesTheLogitsOfTheEmbeddedModel) {
+  const std::unique_ptr<Backend> backend = CpuBackend(ComputeMode::kFloat32);
+  const auto model =
+      LlamaModel::LoadCheckpoint("tests/testdata/tiny-llama", {}, *backend);
+  ASSERT_TRUE(model.ok()) << model.status();
+  const auto cases = ReadGoldenCases("tests/testdata/tiny-llama/golden.json");
+  ASSERT_TRUE(cases.ok()) << cases.status();
+  ExpectGolden(*cases, kLogitTolerance, **model, *backend);
+}
+
+// A model small enough to run on the reference backend's plain loops.
+ModelConfig SmallConfig() {
+  ModelConfig config;
+  config.vocab_size = 96;
+  config.hidden_size = 64;
+  config.intermediate_size = 96;
+  config.num_layers = 2;
+  config.num_heads = 4;
+  config.num_kv_heads = 2;
+  config.head_dim = 16;
+  config.max_position_embeddings = 64;
+  return config;
+}
+
+std::unique_ptr<LlamaModel> SmallModel(Backend& backend) {
+  SyntheticSource source(SmallConfig(), kMaxBits);
+  const LoadOptions options;
+  auto model = LlamaLoader(source, options, backend).Load();
+  EXPECT_TRUE(model.ok()) << model.status();
+  return *std::move(model);
+}
+
+// Logits of the last of `tokens`, all prefilled in one step at `bits`.
+std::vector<float> LastLogits(LlamaModel& model, Backend& backend, int bits,
+                              const std::vector<int32_t>& tokens,
+                              ActivationObserver* observer = nullptr) {
+  const int rows = static_cast<int>(tokens.size());
+  std::vector<int32_t> blocks((rows + 15) / 16);
+  std::iota(blocks.begin(), blocks.end(), 0);
+  auto kv = backend.AllocateKv(
+      model.KvLayoutFor(16, static_cast<int>(blocks.size())), KvType::kFloat32);
+  EXPECT_TRUE(kv.ok()) << kv.status();
+  const SequenceRows sequence = {.rows = rows, .blocks = blocks};
+  const RowGroup group = {
+      .end = rows, .precision = bits, .phase = Phase::kPrefill};
+  const int32_t last = rows - 1;
+  const auto logits = model.Forward({.tokens = tokens,
+                                     .sequences = {&sequence, 1},
+                                     .groups = {&group, 1},
+                                     .logit_rows = {&last, 1}},
+                                    **kv, observer);
+  EXPECT_TRUE(logits.ok()) << logits.status();
+  return {logits->begin(), logits->end()};
+}
+
+TEST(LlamaModelTest, CpuAgreesWithTheReferenceAtEveryPrecision) {
+  const std::unique_ptr<Backend> reference = CreateReferenceBackend();
+  const std::unique_ptr<Backend> cpu = CpuBackend(ComputeMode::kFloat32);
+  const std::unique_ptr<LlamaModel> expected = SmallModel(*reference);
+  const std::unique_ptr<LlamaModel> actual = SmallModel(*cpu);
+  const std::vector<int32_t> tokens = {1,  50, 3,  95, 0,  7,  7,  20, 33,
+                                       64, 2,  11, 13, 17, 19, 23, 29, 31};
+  for (int bits = expected->seed_bits(); bits <= expected->max_bits(); ++bits) {
+    SCOPED_TRACE(absl::StrCat(bits, " bits"));
+    EXPECT_THAT(
+        LastLogits(*actual, *cpu, bits, tokens),
+        testing::Pointwise(testing::FloatNear(1e-3f),
+                           LastLogits(*expected, *reference, bits, tokens)));
+  }
+}
+
+TEST(LlamaModelTest, ReadsFewerBytesAtALowerPrecisionFromTheSameWeights) {
+  const std::unique_ptr<Backend> backend = CpuBackend(ComputeMode::kInt16);
+  const std::unique_ptr<LlamaModel> model = SmallModel(*backend);
+  for (int bits = model->seed_bits(); bits < model->max_bits(); ++bits) {
+    EXPECT_LT(model->WeightBytesRead(bits), model->WeightBytesRead(bits + 1));
+  }
+  EXPECT_LT(model->WeightBytesRead(model->max_bits()),
+            model->WeightBytesResident());
+}
+
+class NameObserver final : public ActivationObserver {
+ public:
+  void OnLinearInput(absl::string_view name, const float* x, int rows,
+                     int k) override {
+    names.insert(std::string(name));
+    for (int i = 0; i < rows * k; ++i) EXPECT_FALSE(std::isnan(x[i]));
+  }
+  std::set<std::string> names;
+};
+
+TEST(LlamaModelTest, ObserverSeesTheInputOfEveryLinearLayer) {
+  const std::unique_ptr<Backend> backend = CpuBackend(ComputeMode::kInt16);
+  const std::unique_ptr<LlamaModel> model = SmallModel(*backend);
+  NameObserver observer;
+  LastLogits(*model, *backend, 4, {1, 2, 3}, &observer);
+  EXPECT_EQ(observer.names.size(), 7 * model->config().num_layers);
+  EXPECT_TRUE(observer.names.contains("model.layers.1.mlp.down_proj"));
+  EXPECT_TRUE(observer.names.contains("model.layers.0.self_attn.k_proj"));
+}
+
+TEST(LlamaModelTest, RefusesAContextLongerThanTheModels) {
+  const std::unique_ptr<Backend> backend = CpuBackend(ComputeMode::kInt16);
+  SyntheticSource source(SmallConfig(), kMaxBits);
+  const LoadOptions options = {.max_context_tokens = 65};
+  const auto model = LlamaLoader(source, options, *backend).Load();
+  EXPECT_EQ(model.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(model.status().message()),
+              testing::HasSubstr("at most 64"));
+}
+
+}  // namespace
+}  // namespace anyprec
