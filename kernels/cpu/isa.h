@@ -31,8 +31,8 @@ absl::string_view IsaName(Isa isa);
 absl::StatusOr<Isa> ParseIsa(absl::string_view name);
 
 // Extensions that some kAvx512 machines have. HasAmxBf16 and HasAmxInt8 ask
-// the operating system for this process's permission to use tile registers;
-// threads started before the first call may lack it.
+// the operating system for permission to use tile registers, which it grants
+// to all threads of a process.
 bool HasAvx512Bf16();
 bool HasAmxBf16();
 bool HasAmxInt8();
