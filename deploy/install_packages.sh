@@ -1,0 +1,104 @@
+#!/usr/bin/env bash
+# Installs the Debian 12 (or Ubuntu 24.04) packages that Anyprec needs.
+#
+#   deploy/install_packages.sh             what the build and the quickstart need
+#   deploy/install_packages.sh --tests     that, and the linters of tests/run.sh
+#   deploy/install_packages.sh --runtime   only what a built server needs to run
+#
+# Needs root or sudo, and asks nothing. Where every package is already there it
+# returns at once and touches no network.
+set -euo pipefail
+
+# What the binaries do not link statically: see deploy/bazel/pkg_config.bzl.
+readonly RUNTIME_PACKAGES=(
+  libpcre2-8-0
+  libsentencepiece0
+)
+
+readonly BUILD_PACKAGES=(
+  bazel-bootstrap
+  ca-certificates
+  g++
+  libabsl-dev
+  libbenchmark-dev
+  libgmock-dev
+  libgrpc++-dev
+  libgtest-dev
+  libhwy-dev
+  libpcre2-dev
+  libprotobuf-dev
+  libsentencepiece-dev
+  libspdlog-dev
+  nlohmann-json3-dev
+  pkg-config
+  prometheus-cpp-dev
+  protobuf-compiler
+  protobuf-compiler-grpc
+  python3
+  python3-pip
+)
+
+readonly TEST_PACKAGES=(
+  clang-format
+  clang-tidy
+  shellcheck
+)
+
+usage() {
+  echo "usage: $0 [--tests | --runtime]" >&2
+  exit 2
+}
+
+installed() {
+  dpkg-query -W -f='${db:Status-Status}\n' "$1" 2>/dev/null |
+    grep -qx installed
+}
+
+run_as_root() {
+  if [ "$(id -u)" = 0 ]; then
+    "$@"
+  elif command -v sudo >/dev/null; then
+    sudo "$@"
+  else
+    echo "$0: needs root or sudo to install packages" >&2
+    exit 1
+  fi
+}
+
+install_packages() {
+  # openjdk, which bazel-bootstrap needs, fails to configure without this
+  # folder, and slim images leave it out.
+  run_as_root mkdir -p /usr/share/man/man1
+  # A fresh machine's own updater may hold dpkg's lock for a while.
+  local apt=(env DEBIAN_FRONTEND=noninteractive
+    apt-get -o DPkg::Lock::Timeout=120)
+  run_as_root "${apt[@]}" update </dev/null
+  run_as_root "${apt[@]}" install -y --no-install-recommends "$@" </dev/null
+}
+
+main() {
+  local packages=("${BUILD_PACKAGES[@]}")
+  case "${1-}" in
+    '') ;;
+    --tests) packages+=("${TEST_PACKAGES[@]}") ;;
+    --runtime) packages=("${RUNTIME_PACKAGES[@]}") ;;
+    *) usage ;;
+  esac
+  [ $# -le 1 ] || usage
+  if ! command -v apt-get >/dev/null; then
+    echo "$0: this machine has no apt-get; install by hand:" \
+      "${packages[*]}" >&2
+    exit 1
+  fi
+
+  local missing=()
+  local package
+  for package in "${packages[@]}"; do
+    installed "$package" || missing+=("$package")
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  echo "Installing ${#missing[@]} packages: ${missing[*]}"
+  install_packages "${missing[@]}"
+}
+
+main "$@"
