@@ -81,8 +81,8 @@ struct TokenOutput {
 
 enum class FinishReason { kStop, kLength, kDeadline, kCancelled, kError };
 
-// Counts by precision, index = bits.
-using BitsHistogram = std::array<int64_t, kMaxBits + 1>;
+// Counts by precision, index = bits. An unquantized checkpoint counts as 16.
+using BitsHistogram = std::array<int64_t, 16 + 1>;
 
 struct RequestStats {
   int prompt_tokens = 0;

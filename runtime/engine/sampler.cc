@@ -1,0 +1,310 @@
+#include "runtime/engine/sampler.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <functional>
+#include <limits>
+#include <optional>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "runtime/engine/logit_math.h"
+
+namespace anyprec {
+namespace {
+
+// The finalizer of SplitMix64 (Steele, Lea, Flood 2014): a bijection that turns
+// a counter into independent-looking bits.
+uint64_t Mix(uint64_t x) {
+  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
+  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
+  return x ^ (x >> 31);
+}
+
+// Uniform in [0, 1), from a counter: no state to carry or to restore.
+double Uniform(uint64_t seed, int index) {
+  constexpr uint64_t kGoldenGamma = 0x9e3779b97f4a7c15;
+  const uint64_t counter = Mix(seed + kGoldenGamma) +
+                           (static_cast<uint64_t>(index) + 1) * kGoldenGamma;
+  return static_cast<double>(Mix(counter) >> 11) * 0x1p-53;
+}
+
+// By logit, the smaller id first among equals.
+bool Likelier(const ScoredToken& a, const ScoredToken& b) {
+  return a.logit > b.logit || (a.logit == b.logit && a.token < b.token);
+}
+
+// Fills `candidates` with the tokens whose logit is at least `bound`, by id.
+void CollectFrom(std::span<const float> logits, std::span<const float> maxima,
+                 float bound, std::vector<ScoredToken>& candidates) {
+  candidates.clear();
+  for (size_t b = 0; b < maxima.size(); ++b) {
+    if (maxima[b] < bound) continue;
+    const size_t end = std::min(logits.size(), (b + 1) * kLogitBlock);
+    for (size_t i = b * kLogitBlock; i < end; ++i) {
+      if (logits[i] >= bound) {
+        candidates.push_back({logits[i], static_cast<TokenId>(i)});
+      }
+    }
+  }
+}
+
+// Sets scratch.candidates to the `count` likeliest tokens, likeliest first.
+void SelectTop(std::span<const float> logits, std::span<const float> maxima,
+               size_t count, SamplerScratch& scratch) {
+  count = std::min(count, logits.size());
+  // `count` blocks have a maximum of this bound or more: so have as many
+  // tokens, and the likeliest `count` are among those that reach it.
+  float bound = -std::numeric_limits<float>::infinity();
+  if (count > 0 && count < maxima.size()) {
+    std::vector<float>& bounds = scratch.bounds;
+    bounds.assign(maxima.begin(), maxima.end());
+    std::nth_element(bounds.begin(), bounds.begin() + (count - 1), bounds.end(),
+                     std::greater<float>());
+    bound = bounds[count - 1];
+  }
+  std::vector<ScoredToken>& candidates = scratch.candidates;
+  CollectFrom(logits, maxima, bound, candidates);
+  const auto end = candidates.begin() + count;
+  if (end != candidates.end()) {
+    std::nth_element(candidates.begin(), end, candidates.end(), Likelier);
+  }
+  candidates.resize(count);
+  std::sort(candidates.begin(), candidates.end(), Likelier);
+}
+
+TokenId ArgMax(std::span<const float> logits, std::span<const float> maxima,
+               float max) {
+  const auto block = std::find(maxima.begin(), maxima.end(), max);
+  const auto from = logits.begin() +
+                    (block - maxima.begin()) * static_cast<long>(kLogitBlock);
+  return static_cast<TokenId>(std::find(from, logits.end(), max) -
+                              logits.begin());
+}
+
+// Weights relative to the likeliest token's.
+struct Softmax {
+  float max;
+  float inverse_temperature;
+
+  float Weight(float logit) const {
+    return std::exp((logit - max) * inverse_temperature);
+  }
+  // The logit whose weight is `weight`; `weight` > 0.
+  float LogitOf(double weight) const {
+    return max + static_cast<float>(std::log(weight)) / inverse_temperature;
+  }
+};
+
+// log of the sum of exp(logits).
+double LogSumExp(std::span<const float> logits, std::span<const float> maxima,
+                 std::vector<float>& sums) {
+  const float max = *std::max_element(maxima.begin(), maxima.end());
+  return max + std::log(BlockExpSums(logits, maxima, max, 1.0f, sums));
+}
+
+// The token at which the weights, summed in the order of `candidates`, pass
+// `u` times their total.
+TokenId DrawFrom(std::span<const ScoredToken> candidates,
+                 const Softmax& softmax, double u) {
+  double total = 0;
+  for (const ScoredToken& candidate : candidates) {
+    total += softmax.Weight(candidate.logit);
+  }
+  double left = u * total;
+  for (const ScoredToken& candidate : candidates) {
+    left -= softmax.Weight(candidate.logit);
+    if (left < 0) return candidate.token;
+  }
+  return candidates.front().token;  // rounding ate the last of the weights
+}
+
+TokenId DrawFromAll(std::span<const float> logits, const Softmax& softmax,
+                    double u, SamplerScratch& scratch) {
+  double left = u * BlockExpSums(logits, scratch.maxima, softmax.max,
+                                 softmax.inverse_temperature, scratch.sums);
+  for (size_t b = 0; b < scratch.sums.size(); ++b) {
+    if (left >= scratch.sums[b]) {
+      left -= scratch.sums[b];
+      continue;
+    }
+    const size_t end = std::min(logits.size(), (b + 1) * kLogitBlock);
+    for (size_t i = b * kLogitBlock; i < end; ++i) {
+      left -= softmax.Weight(logits[i]);
+      if (left < 0) return static_cast<TokenId>(i);
+    }
+    return static_cast<TokenId>(end - 1);  // the scalar exp rounds otherwise
+  }
+  return static_cast<TokenId>(logits.size() - 1);
+}
+
+// How many of `candidates`, likeliest first, it takes to reach `mass`; 0 where
+// all of them do not.
+size_t CountToMass(std::span<const ScoredToken> candidates,
+                   const Softmax& softmax, double mass) {
+  double sum = 0;
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    sum += softmax.Weight(candidates[i].logit);
+    if (sum >= mass) return i + 1;
+  }
+  return 0;
+}
+
+// Reorders `candidates` so that the fewest likeliest ones that reach `mass`
+// come first, in no particular order, and returns how many they are. Halves the
+// part in which the last of them must lie, so that it takes linear time.
+size_t PartitionByMass(std::span<ScoredToken> candidates,
+                       const Softmax& softmax, double mass) {
+  constexpr size_t kSortedPart = 32;
+  size_t begin = 0;
+  size_t end = candidates.size();
+  while (end - begin > kSortedPart) {
+    const size_t middle = begin + (end - begin) / 2;
+    std::nth_element(candidates.begin() + begin, candidates.begin() + middle,
+                     candidates.begin() + end, Likelier);
+    double upper = 0;
+    for (size_t i = begin; i < middle; ++i) {
+      upper += softmax.Weight(candidates[i].logit);
+    }
+    if (upper >= mass) {
+      end = middle;
+    } else {
+      begin = middle;
+      mass -= upper;
+    }
+  }
+  const std::span<ScoredToken> part = candidates.subspan(begin, end - begin);
+  std::sort(part.begin(), part.end(), Likelier);
+  const size_t count = CountToMass(part, softmax, mass);
+  return count == 0 ? end : begin + count;
+}
+
+// Sets scratch.candidates to the smallest set of likeliest tokens that holds
+// `top_p` of the probability.
+void SelectNucleus(std::span<const float> logits, const Softmax& softmax,
+                   float top_p, SamplerScratch& scratch) {
+  const double total = BlockExpSums(logits, scratch.maxima, softmax.max,
+                                    softmax.inverse_temperature, scratch.sums);
+  const double mass = top_p * total;
+  std::vector<ScoredToken>& candidates = scratch.candidates;
+  // Most distributions of language models have a nucleus this small.
+  constexpr size_t kUsualNucleus = 64;
+  SelectTop(logits, scratch.maxima, kUsualNucleus, scratch);
+  size_t count = CountToMass(candidates, softmax, mass);
+  if (count == 0) {
+    // All tokens below this weight hold less than 1 - top_p together.
+    const double least = (1.0 - top_p) * total / logits.size();
+    CollectFrom(logits, scratch.maxima, softmax.LogitOf(least), candidates);
+    count = PartitionByMass(candidates, softmax, mass);
+  }
+  candidates.resize(count);
+}
+
+}  // namespace
+
+Sampler::Sampler(const SamplingParams& params, std::optional<int> top_logprobs,
+                 std::span<const TokenId> prompt, uint64_t seed)
+    : params_(params),
+      top_logprobs_(top_logprobs),
+      seed_(seed),
+      penalizes_(params.repetition_penalty != 1.0f ||
+                 params.presence_penalty != 0.0f ||
+                 params.frequency_penalty != 0.0f) {
+  if (!penalizes_) return;
+  for (const TokenId token : prompt) uses_[token].in_prompt = true;
+}
+
+std::span<const float> Sampler::Penalize(std::span<const float> logits,
+                                         SamplerScratch& scratch) const {
+  scratch.logits.assign(logits.begin(), logits.end());
+  for (const auto& [token, uses] : uses_) {
+    if (token < 0 || static_cast<size_t>(token) >= logits.size()) continue;
+    float& logit = scratch.logits[token];
+    logit = logit > 0 ? logit / params_.repetition_penalty
+                      : logit * params_.repetition_penalty;
+    if (uses.in_answer > 0) {
+      logit -= params_.presence_penalty +
+               params_.frequency_penalty * static_cast<float>(uses.in_answer);
+    }
+  }
+  return scratch.logits;
+}
+
+TokenId Sampler::Draw(std::span<const float> logits, float max, double u,
+                      SamplerScratch& scratch) const {
+  const Softmax softmax = {max, 1.0f / params_.temperature};
+  const bool cuts_k =
+      params_.top_k > 0 && static_cast<size_t>(params_.top_k) < logits.size();
+  std::vector<ScoredToken>& candidates = scratch.candidates;
+  if (cuts_k) {
+    SelectTop(logits, scratch.maxima, params_.top_k, scratch);
+    if (params_.top_p < 1.0f) {
+      double total = 0;
+      for (const ScoredToken& candidate : candidates) {
+        total += softmax.Weight(candidate.logit);
+      }
+      const size_t count =
+          CountToMass(candidates, softmax, params_.top_p * total);
+      if (count != 0) candidates.resize(count);
+    }
+  } else if (params_.top_p < 1.0f) {
+    SelectNucleus(logits, softmax, params_.top_p, scratch);
+  } else if (params_.min_p > 0.0f) {
+    CollectFrom(logits, scratch.maxima, softmax.LogitOf(params_.min_p),
+                candidates);
+  } else {
+    return DrawFromAll(logits, softmax, u, scratch);
+  }
+  if (params_.min_p > 0.0f) {
+    const float bound = softmax.LogitOf(params_.min_p);
+    std::erase_if(candidates, [bound](const ScoredToken& candidate) {
+      return candidate.logit < bound;
+    });
+  }
+  return DrawFrom(candidates, softmax, u);
+}
+
+absl::StatusOr<TokenOutput> Sampler::Sample(std::span<const float> logits,
+                                            int index,
+                                            SamplerScratch& scratch) {
+  const auto not_finite = [index] {
+    return absl::InternalError(absl::StrCat("the logits of token ", index,
+                                            " of the answer are not finite"));
+  };
+  const std::span<const float> scores =
+      penalizes_ ? Penalize(logits, scratch) : logits;
+  if (!BlockMaxima(scores, scratch.maxima)) return not_finite();
+  const float max =
+      *std::max_element(scratch.maxima.begin(), scratch.maxima.end());
+
+  TokenOutput output;
+  output.token = params_.temperature < kGreedyTemperature
+                     ? ArgMax(scores, scratch.maxima, max)
+                     : Draw(scores, max, Uniform(seed_, index), scratch);
+  if (penalizes_) ++uses_[output.token].in_answer;
+  if (!top_logprobs_.has_value()) return output;
+
+  if (!BlockMaxima(logits, scratch.model_maxima)) return not_finite();
+  const double log_sum = LogSumExp(logits, scratch.model_maxima, scratch.sums);
+  output.logprob = static_cast<float>(logits[output.token] - log_sum);
+  if (*top_logprobs_ > 0) {
+    SelectTop(logits, scratch.model_maxima, *top_logprobs_, scratch);
+    for (const ScoredToken& candidate : scratch.candidates) {
+      output.top.push_back(
+          {candidate.token, static_cast<float>(candidate.logit - log_sum)});
+    }
+  }
+  return output;
+}
+
+absl::StatusOr<float> LogprobOf(std::span<const float> logits, TokenId token,
+                                SamplerScratch& scratch) {
+  if (!BlockMaxima(logits, scratch.maxima)) {
+    return absl::InternalError("the logits are not finite");
+  }
+  return static_cast<float>(logits[token] -
+                            LogSumExp(logits, scratch.maxima, scratch.sums));
+}
+
+}  // namespace anyprec

@@ -1,0 +1,280 @@
+#include "runtime/scheduler/scheduler.h"
+
+#include <algorithm>
+#include <tuple>
+
+#include "absl/strings/str_cat.h"
+#include "kernels/check.h"
+#include "runtime/scheduler/precision_policy.h"
+
+namespace anyprec {
+namespace {
+
+// Lead or lag against a TPOT target is spread over this many tokens: few enough
+// to catch up soon, enough that one slow step does not upset the precision.
+constexpr int kPaceTokens = 8;
+
+absl::Time DueTime(const Sequence& sequence) {
+  const Request& request = sequence.request;
+  absl::Time due =
+      std::min(request.deadline, sequence.submitted + Scheduler::kPatience);
+  if (request.precision.slo.ttft.has_value()) {
+    due = std::min(due, sequence.submitted + *request.precision.slo.ttft);
+  }
+  return due;
+}
+
+PrecisionDemand DemandOf(const Sequence& sequence, absl::Time now) {
+  const Request& request = sequence.request;
+  PrecisionDemand demand;
+  demand.min_bits = sequence.min_bits;
+  demand.max_bits = sequence.max_bits;
+  demand.current_bits = sequence.current_bits;
+  const bool decodes = sequence.pending_rows() == 1 &&
+                       sequence.PhaseOf(sequence.computed) == Phase::kDecode;
+  demand.prompt_rows_left = decodes ? 0 : sequence.pending_rows();
+  demand.tokens_left = request.stopping.max_tokens - sequence.generated();
+  demand.all_in = request.deadline - now;
+  const Slo& slo = request.precision.slo;
+  const int generated = sequence.generated();
+  if (slo.ttft.has_value() && generated == 0) {
+    demand.first_token_in = sequence.submitted + *slo.ttft - now;
+  }
+  if (slo.tpot.has_value()) {
+    demand.token_every = *slo.tpot;
+    if (generated > 0) {
+      const absl::Duration lead =
+          sequence.first_token + (generated - 1) * *slo.tpot - now;
+      demand.token_every += lead / kPaceTokens;
+    }
+  }
+  return demand;
+}
+
+// Sorts the steps and spreads their rows out for the model.
+StepPlan LayOut(std::vector<SequenceStep> steps) {
+  std::stable_sort(steps.begin(), steps.end(),
+                   [](const SequenceStep& a, const SequenceStep& b) {
+                     return std::tie(a.phase, a.bits) <
+                            std::tie(b.phase, b.bits);
+                   });
+  StepPlan plan;
+  for (SequenceStep& step : steps) {
+    const Sequence& sequence = *step.sequence;
+    const int first_row = static_cast<int>(plan.tokens.size());
+    const int end_row = first_row + step.rows;
+    const auto first_token = sequence.tokens.begin() + step.position;
+    plan.tokens.insert(plan.tokens.end(), first_token, first_token + step.rows);
+    plan.sequences.push_back(
+        {first_row, step.rows, step.position, sequence.blocks});
+    if (plan.groups.empty() || plan.groups.back().phase != step.phase ||
+        plan.groups.back().precision != step.bits) {
+      plan.groups.push_back({first_row, first_row, step.bits, step.phase});
+    }
+    plan.groups.back().end = end_row;
+    step.first_logits = static_cast<int>(plan.logit_rows.size());
+    for (int row = end_row - step.num_logits; row < end_row; ++row) {
+      plan.logit_rows.push_back(row);
+    }
+  }
+  plan.steps = std::move(steps);
+  return plan;
+}
+
+}  // namespace
+
+bool Scheduler::RankLess::operator()(const Sequence* a,
+                                     const Sequence* b) const {
+  if (a->request.priority != b->request.priority) {
+    return a->request.priority > b->request.priority;
+  }
+  const absl::Time due_a = DueTime(*a);
+  const absl::Time due_b = DueTime(*b);
+  return std::tie(due_a, a->id) < std::tie(due_b, b->id);
+}
+
+Scheduler::Scheduler(const SchedulerOptions& options, BlockPool& pool,
+                     const StepCostModel& costs)
+    : options_(options), pool_(pool), costs_(costs) {
+  ANYPREC_CHECK(options.max_sequences > 0 && options.prefill_chunk_tokens > 0 &&
+                options.max_prompt_logit_rows > 0)
+      << "every limit of a step must be positive";
+}
+
+absl::Status Scheduler::CheckFits(int prompt_tokens, int max_tokens) const {
+  // The last token that is generated is never computed.
+  const int rows = prompt_tokens + std::max(0, max_tokens - 1);
+  const int blocks = pool_.BlocksFor(rows);
+  if (blocks > pool_.num_blocks()) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "KV cache: a prompt of ", prompt_tokens, " and max_tokens of ",
+        max_tokens, " need ", blocks, " blocks of ", pool_.block_tokens(),
+        " tokens, the whole cache has ", pool_.num_blocks()));
+  }
+  return absl::OkStatus();
+}
+
+void Scheduler::Add(Sequence* sequence) {
+  ANYPREC_CHECK(sequence->prompt_tokens > 0) << sequence->request.id;
+  ANYPREC_CHECK(
+      CheckFits(sequence->prompt_tokens, sequence->request.stopping.max_tokens)
+          .ok())
+      << sequence->request.id;
+  waiting_.insert(sequence);
+}
+
+void Scheduler::Remove(Sequence* sequence) {
+  pool_.Free(sequence->blocks);
+  sequence->blocks.clear();
+  if (waiting_.erase(sequence) == 0) std::erase(running_, sequence);
+}
+
+StepPlan Scheduler::Schedule(absl::Time now) {
+  GrowBlockTables();
+  Admit();
+  std::vector<SequenceStep> steps = SelectRows();
+  AssignPrecisions(steps, now);
+  for (const SequenceStep& step : steps) {
+    if (step.sequence->first_scheduled == absl::InfinitePast()) {
+      step.sequence->first_scheduled = now;
+    }
+  }
+  return LayOut(std::move(steps));
+}
+
+// A running sequence holds blocks for all its tokens but the newest one.
+void Scheduler::GrowBlockTables() {
+  for (size_t i = 0; i < running_.size(); ++i) {
+    Sequence* const sequence = running_[i];
+    const int missing =
+        pool_.BlocksFor(static_cast<int>(sequence->tokens.size())) -
+        static_cast<int>(sequence->blocks.size());
+    while (missing > pool_.num_free() && running_.back() != sequence) {
+      PreemptLowest();
+    }
+    // The lowest itself keeps what it has and sits steps out until a block
+    // comes free; those above it may still preempt it.
+    pool_.Allocate(missing, sequence->blocks);
+  }
+}
+
+void Scheduler::PreemptLowest() {
+  Sequence* const victim = running_.back();
+  running_.pop_back();
+  pool_.Free(victim->blocks);
+  victim->blocks.clear();
+  victim->computed = 0;
+  waiting_.insert(victim);
+  ++num_preemptions_;
+}
+
+void Scheduler::Admit() {
+  while (!waiting_.empty() && num_running() < options_.max_sequences) {
+    Sequence* const next = *waiting_.begin();
+    const int blocks = pool_.BlocksFor(static_cast<int>(next->tokens.size()));
+    // One more block for each running sequence, which it will want soon: or
+    // who comes in now is preempted a few steps later.
+    if (!running_.empty() && blocks + num_running() > pool_.num_free()) return;
+    const bool allocated = pool_.Allocate(blocks, next->blocks);
+    ANYPREC_CHECK(allocated) << blocks << " blocks, " << pool_.num_free()
+                             << " free, nothing running";
+    waiting_.erase(waiting_.begin());
+    running_.insert(
+        std::upper_bound(running_.begin(), running_.end(), next, RankLess()),
+        next);
+  }
+}
+
+// Leaves the precision of new rows to AssignPrecisions.
+std::vector<SequenceStep> Scheduler::SelectRows() const {
+  std::vector<SequenceStep> steps;
+  steps.reserve(running_.size());
+  int row_budget = options_.prefill_chunk_tokens;
+  int logit_budget = options_.max_prompt_logit_rows;
+  for (Sequence* const sequence : running_) {
+    const int position = sequence->computed;
+    const int pending = sequence->pending_rows();
+    if (pool_.BlocksFor(position + pending) >
+        static_cast<int>(sequence->blocks.size())) {
+      continue;
+    }
+    SequenceStep step;
+    step.sequence = sequence;
+    step.position = position;
+    step.phase = sequence->PhaseOf(position);
+    if (step.phase == Phase::kDecode && pending == 1) {
+      step.rows = 1;
+    } else {
+      // One phase, one precision, and either new or recomputed.
+      const bool recomputing = sequence->recomputing();
+      int end = step.phase == Phase::kPrefill ? sequence->prompt_tokens
+                                              : position + pending;
+      if (recomputing) {
+        const std::vector<uint8_t>& bits = sequence->row_bits;
+        int run = position;
+        while (run < end && run < static_cast<int>(bits.size()) &&
+               bits[run] == bits[position]) {
+          ++run;
+        }
+        end = run;
+        step.bits = bits[position];
+      }
+      step.rows = std::min(end - position, row_budget);
+      const bool scores = sequence->request.prompt_logprobs &&
+                          step.phase == Phase::kPrefill && !recomputing;
+      if (scores) {
+        step.rows = std::min(step.rows, logit_budget);
+        logit_budget -= step.rows;
+        step.num_logits = step.rows;
+      }
+      if (step.rows == 0) continue;
+      row_budget -= step.rows;
+    }
+    step.samples =
+        step.rows == pending && sequence->request.stopping.max_tokens > 0;
+    if (step.samples) step.num_logits = std::max(step.num_logits, 1);
+    steps.push_back(step);
+  }
+  return steps;
+}
+
+void Scheduler::AssignPrecisions(std::vector<SequenceStep>& steps,
+                                 absl::Time now) const {
+  std::vector<PrecisionDemand> demands;
+  demands.reserve(steps.size());
+  for (const SequenceStep& step : steps) {
+    demands.push_back(DemandOf(*step.sequence, now));
+  }
+  const std::vector<int> bits =
+      ChoosePrecisions(demands, options_.prefill_chunk_tokens, costs_);
+  for (size_t i = 0; i < steps.size(); ++i) {
+    if (!steps[i].sequence->recomputing()) steps[i].bits = bits[i];
+  }
+}
+
+void Scheduler::Commit(const StepPlan& plan, std::span<const TokenId> sampled,
+                       absl::Time now) {
+  size_t next_token = 0;
+  for (const SequenceStep& step : plan.steps) {
+    Sequence& sequence = *step.sequence;
+    sequence.computed += step.rows;
+    sequence.current_bits = step.bits;
+    if (sequence.computed > static_cast<int>(sequence.row_bits.size())) {
+      sequence.row_bits.resize(sequence.computed,
+                               static_cast<uint8_t>(step.bits));
+    }
+    if (!step.samples) continue;
+    ANYPREC_CHECK(next_token < sampled.size()) << sampled.size();
+    sequence.tokens.push_back(sampled[next_token++]);
+    if (sequence.generated() == 1) sequence.first_token = now;
+    sequence.last_token = now;
+    ++sequence.tokens_by_bits[step.bits];
+    if (sequence.last_token_bits != 0 &&
+        sequence.last_token_bits != step.bits) {
+      ++sequence.precision_changes;
+    }
+    sequence.last_token_bits = step.bits;
+  }
+}
+
+}  // namespace anyprec

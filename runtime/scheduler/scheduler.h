@@ -1,0 +1,97 @@
+// Scheduler: which rows of which sequences the next step computes, at how many
+// bits, and in which KV blocks. Knows tokens and blocks; never tensors.
+//
+// Sequences wait, then run. Both stand in one total order, *rank*: higher
+// priority first, then the earlier due time (deadline or time-to-first-token
+// target; kPatience after submission for those with neither, so that urgent
+// work cannot starve them), then the earlier submission.
+//   - Admission takes sequences off the waiting queue strictly by rank while a
+//     place and blocks for all their known tokens are free. Nobody overtakes.
+//   - Each step holds one row of every decoding sequence, and prompt rows by
+//     rank up to the chunk budget.
+//   - Where no block is left for a decoding sequence, the running sequence of
+//     lowest rank is preempted: it gives up its blocks, waits again, and its
+//     rows are computed anew as they were (sequence.h).
+//
+// Guarantees: the sequence of highest rank runs alone if need be, and CheckFits
+// saw that it can, so that while any sequence is here Schedule() gives a step
+// that is not empty; a sequence leaves only through Remove().
+//
+// Borrows the sequences, the pool and the cost model. Thread-compatible.
+#ifndef ANYPREC_RUNTIME_SCHEDULER_SCHEDULER_H_
+#define ANYPREC_RUNTIME_SCHEDULER_SCHEDULER_H_
+
+#include <cstdint>
+#include <set>
+#include <span>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "runtime/kv/block_pool.h"
+#include "runtime/scheduler/sequence.h"
+#include "runtime/scheduler/step_cost_model.h"
+#include "runtime/scheduler/step_plan.h"
+
+namespace anyprec {
+
+struct SchedulerOptions {
+  int max_sequences = 64;          // running at once
+  int prefill_chunk_tokens = 512;  // prompt rows in a step, all sequences
+  // Logit rows in a step for sequences that want them of their whole prompt.
+  // They are what takes memory there: one is vocab_size floats.
+  int max_prompt_logit_rows = 512;
+};
+
+class Scheduler {
+ public:
+  static constexpr absl::Duration kPatience = absl::Seconds(30);
+
+  Scheduler(const SchedulerOptions& options, BlockPool& pool,
+            const StepCostModel& costs);
+
+  // RESOURCE_EXHAUSTED where the whole pool could not hold the sequence at its
+  // longest. Reads constants only: safe from any thread.
+  absl::Status CheckFits(int prompt_tokens, int max_tokens) const;
+
+  // `sequence` waits from now on. REQUIRES: it fits; its prompt is not empty.
+  void Add(Sequence* sequence);
+
+  // Plans the next step. Before the next call, pass the plan to Commit(), or
+  // Remove() its sequences.
+  StepPlan Schedule(absl::Time now);
+
+  // The step was computed: `sampled` holds one token for each entry that
+  // samples, in order.
+  void Commit(const StepPlan& plan, std::span<const TokenId> sampled,
+              absl::Time now);
+
+  // Ends a sequence, waiting or running, and frees its blocks.
+  void Remove(Sequence* sequence);
+
+  int num_running() const { return static_cast<int>(running_.size()); }
+  int num_waiting() const { return static_cast<int>(waiting_.size()); }
+  int64_t num_preemptions() const { return num_preemptions_; }
+
+ private:
+  struct RankLess {
+    bool operator()(const Sequence* a, const Sequence* b) const;
+  };
+
+  void GrowBlockTables();
+  void PreemptLowest();
+  void Admit();
+  std::vector<SequenceStep> SelectRows() const;
+  void AssignPrecisions(std::vector<SequenceStep>& steps, absl::Time now) const;
+
+  const SchedulerOptions options_;
+  BlockPool& pool_;
+  const StepCostModel& costs_;
+  std::set<Sequence*, RankLess> waiting_;
+  std::vector<Sequence*> running_;  // by rank
+  int64_t num_preemptions_ = 0;
+};
+
+}  // namespace anyprec
+
+#endif  // ANYPREC_RUNTIME_SCHEDULER_SCHEDULER_H_

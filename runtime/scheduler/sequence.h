@@ -1,0 +1,78 @@
+// Sequence: the mutable state of one request while the engine works on it.
+//
+// Invariants:
+//   1. tokens = prompt, then what was generated; rows [0, computed) of it are
+//      in the KV cache, in `blocks`;
+//   2. row i < prompt_tokens is computed as Phase::kPrefill, every other as
+//      Phase::kDecode, each at row_bits[i]. Preemption sets `computed` to 0 and
+//      keeps row_bits, so that the recomputed rows are what they were, bit for
+//      bit, and the text does not depend on who else was running.
+//
+// A plain value; the engine's thread alone touches it.
+#ifndef ANYPREC_RUNTIME_SCHEDULER_SEQUENCE_H_
+#define ANYPREC_RUNTIME_SCHEDULER_SEQUENCE_H_
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "kernels/backend.h"
+#include "runtime/engine/request.h"
+#include "runtime/tokenizer/token.h"
+
+namespace anyprec {
+
+struct Sequence {
+  // `min_bits` and `max_bits` are the request's, defaults resolved.
+  Sequence(uint64_t id, Request request, int min_bits, int max_bits,
+           absl::Time submitted)
+      : id(id),
+        request(std::move(request)),
+        min_bits(min_bits),
+        max_bits(max_bits),
+        prompt_tokens(static_cast<int>(this->request.prompt.size())),
+        submitted(submitted),
+        tokens(this->request.prompt) {}
+
+  Sequence(const Sequence&) = delete;
+  Sequence& operator=(const Sequence&) = delete;
+
+  int generated() const {
+    return static_cast<int>(tokens.size()) - prompt_tokens;
+  }
+  int pending_rows() const {
+    return static_cast<int>(tokens.size()) - computed;
+  }
+  Phase PhaseOf(int row) const {
+    return row < prompt_tokens ? Phase::kPrefill : Phase::kDecode;
+  }
+  // Whether row `computed` was computed before, and lost to preemption.
+  bool recomputing() const {
+    return computed < static_cast<int>(row_bits.size());
+  }
+
+  const uint64_t id;  // ascending in order of submission
+  const Request request;
+  const int min_bits;
+  const int max_bits;
+  const int prompt_tokens;
+  const absl::Time submitted;
+
+  std::vector<TokenId> tokens;
+  int computed = 0;
+  std::vector<uint8_t> row_bits;
+  std::vector<int32_t> blocks;
+  int current_bits = 0;  // of the newest row; 0 before the first
+
+  absl::Time first_scheduled = absl::InfinitePast();
+  absl::Time first_token = absl::InfinitePast();
+  absl::Time last_token = absl::InfinitePast();
+  BitsHistogram tokens_by_bits = {};
+  int last_token_bits = 0;
+  int precision_changes = 0;
+};
+
+}  // namespace anyprec
+
+#endif  // ANYPREC_RUNTIME_SCHEDULER_SEQUENCE_H_

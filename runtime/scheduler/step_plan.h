@@ -1,0 +1,45 @@
+// StepPlan: the rows of one forward pass, and whose they are.
+//
+// Rows are sorted by phase and precision, so that each RowGroup is one
+// contiguous range; every sequence has at most one entry, of one phase and one
+// precision.
+#ifndef ANYPREC_RUNTIME_SCHEDULER_STEP_PLAN_H_
+#define ANYPREC_RUNTIME_SCHEDULER_STEP_PLAN_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "kernels/backend.h"
+#include "runtime/scheduler/sequence.h"
+#include "runtime/tokenizer/token.h"
+
+namespace anyprec {
+
+// The share of one sequence in a step.
+struct SequenceStep {
+  Sequence* sequence = nullptr;
+  int position = 0;  // of its first row in the sequence
+  int rows = 0;
+  Phase phase = Phase::kDecode;
+  int bits = 0;
+  int first_logits = 0;  // into StepPlan::logit_rows
+  int num_logits = 0;    // for its last rows
+  bool samples = false;  // its last row yields the next token
+};
+
+struct StepPlan {
+  std::vector<SequenceStep> steps;
+
+  // What the model reads; [rows], one per step, and so on. `sequences` borrows
+  // the block tables of the sequences.
+  std::vector<TokenId> tokens;
+  std::vector<SequenceRows> sequences;
+  std::vector<RowGroup> groups;
+  std::vector<int32_t> logit_rows;
+
+  bool empty() const { return steps.empty(); }
+};
+
+}  // namespace anyprec
+
+#endif  // ANYPREC_RUNTIME_SCHEDULER_STEP_PLAN_H_

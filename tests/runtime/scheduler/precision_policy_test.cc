@@ -1,0 +1,188 @@
+#include "runtime/scheduler/precision_policy.h"
+
+#include <algorithm>
+#include <random>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+namespace anyprec {
+namespace {
+
+constexpr absl::Duration kMs = absl::Milliseconds(1);
+constexpr int kChunk = 128;
+
+// One row at b bits takes b ms, sixteen take twice that; 128 prompt rows 64 ms.
+StepCostModel Costs() {
+  StepCostModel costs;
+  for (int bits = 3; bits <= 8; ++bits) {
+    costs.Measure({Phase::kDecode, bits, 1}, bits * kMs);
+    costs.Measure({Phase::kDecode, bits, 16}, 2 * bits * kMs);
+    costs.Measure({Phase::kPrefill, bits, kChunk}, 64 * kMs);
+  }
+  return costs;
+}
+
+PrecisionDemand Automatic() {
+  PrecisionDemand demand;
+  demand.min_bits = 3;
+  demand.max_bits = 8;
+  demand.tokens_left = 100;
+  return demand;
+}
+
+int ChooseFor(const PrecisionDemand& demand) {
+  return ChoosePrecisions({&demand, 1}, kChunk, Costs())[0];
+}
+
+TEST(PrecisionPolicyTest, AFixedPrecisionIsKept) {
+  PrecisionDemand demand = Automatic();
+  demand.min_bits = demand.max_bits = 7;
+  demand.token_every = kMs;
+  EXPECT_EQ(ChooseFor(demand), 7);
+}
+
+TEST(PrecisionPolicyTest, WithoutSloTakesTheCeiling) {
+  PrecisionDemand demand = Automatic();
+  demand.max_bits = 6;
+  EXPECT_EQ(ChooseFor(demand), 6);
+}
+
+TEST(PrecisionPolicyTest, TakesTheHighestPrecisionWhoseStepKeepsTpot) {
+  PrecisionDemand demand = Automatic();
+  demand.token_every = 5.5 * kMs;
+  EXPECT_EQ(ChooseFor(demand), 5);
+  demand.token_every = 4.5 * kMs;
+  EXPECT_EQ(ChooseFor(demand), 4);
+}
+
+TEST(PrecisionPolicyTest, SpreadsADeadlineOverTheRemainingTokens) {
+  PrecisionDemand demand = Automatic();
+  demand.all_in = 650 * kMs;  // 6.5 ms for each of 100 tokens
+  EXPECT_EQ(ChooseFor(demand), 6);
+  demand.tokens_left = 50;
+  EXPECT_EQ(ChooseFor(demand), 8);
+  demand.tokens_left = 150;
+  EXPECT_EQ(ChooseFor(demand), 4);
+}
+
+TEST(PrecisionPolicyTest, APromptsOwnTimeCountsAgainstTheDeadline) {
+  PrecisionDemand demand = Automatic();
+  demand.all_in = 650 * kMs;
+  demand.prompt_rows_left = 2 * kChunk;  // 128 ms of prefill, and two decodes
+  EXPECT_EQ(ChooseFor(demand), 4);
+}
+
+TEST(PrecisionPolicyTest, FirstTokenTargetLowersAPrefillThatLowerBitsSpeedUp) {
+  StepCostModel costs = Costs();
+  for (int bits = 3; bits <= 8; ++bits) {
+    costs.Measure({Phase::kPrefill, bits, kChunk}, 10 * bits * kMs);
+  }
+  PrecisionDemand demand = Automatic();
+  demand.prompt_rows_left = kChunk;
+  demand.first_token_in = 60 * kMs;
+  EXPECT_EQ(ChoosePrecisions({&demand, 1}, kChunk, costs)[0], 5);
+}
+
+TEST(PrecisionPolicyTest, WhatCannotBeKeptRunsAtTheFastestPrecision) {
+  PrecisionDemand demand = Automatic();
+  demand.token_every = 1 * kMs;
+  EXPECT_EQ(ChooseFor(demand), 3);
+  // Lower is not always faster: here 5 bits are.
+  StepCostModel costs = Costs();
+  costs.Measure({Phase::kDecode, 5, 1}, 2 * kMs);
+  EXPECT_EQ(ChoosePrecisions({&demand, 1}, kChunk, costs)[0], 5);
+}
+
+TEST(PrecisionPolicyTest, OnlyThoseWhoseDemandBreaksComeDown) {
+  StepCostModel costs;  // each row costs its bits
+  for (int bits = 3; bits <= 8; ++bits) {
+    costs.Measure({Phase::kDecode, bits, 1}, bits * kMs);
+    costs.Measure({Phase::kDecode, bits, 16}, 16 * bits * kMs);
+  }
+  std::vector<PrecisionDemand> demands(3, Automatic());
+  demands[0].token_every = 23 * kMs;   // 24 ms at 8 bits each
+  demands[1].token_every = 100 * kMs;  // kept at any precision
+  EXPECT_EQ(ChoosePrecisions(demands, kChunk, costs),
+            (std::vector<int>{5, 8, 8}));
+}
+
+TEST(PrecisionPolicyTest, OthersComeDownTooWhereOneAloneIsNotEnough) {
+  std::vector<PrecisionDemand> demands(2, Automatic());
+  demands[0].token_every = 6 * kMs;  // less than the other's group at 8 bits
+  demands[1].token_every = 100 * kMs;
+  EXPECT_EQ(ChoosePrecisions(demands, kChunk, Costs()),
+            (std::vector<int>{5, 5}));
+}
+
+TEST(PrecisionPolicyTest, AHopelessRequestDoesNotDragOthersDown) {
+  StepCostModel costs;
+  for (int bits = 3; bits <= 8; ++bits) {
+    costs.Measure({Phase::kDecode, bits, 1}, bits * kMs);
+    costs.Measure({Phase::kDecode, bits, 16}, 16 * bits * kMs);
+  }
+  std::vector<PrecisionDemand> demands(2, Automatic());
+  demands[0].all_in = -5 * kMs;
+  demands[1].token_every = 100 * kMs;
+  EXPECT_EQ(ChoosePrecisions(demands, kChunk, costs), (std::vector<int>{3, 8}));
+}
+
+TEST(PrecisionPolicyTest, RaisingNeedsMoreHeadroomThanStaying) {
+  PrecisionDemand demand = Automatic();
+  demand.token_every = 5.5 * kMs;  // 5 bits: 91 % of it
+  demand.current_bits = 4;
+  EXPECT_EQ(ChooseFor(demand), 4);
+  demand.current_bits = 5;
+  EXPECT_EQ(ChooseFor(demand), 5);
+  demand.token_every = 6.1 * kMs;  // 82 %
+  demand.current_bits = 4;
+  EXPECT_EQ(ChooseFor(demand), 5);
+}
+
+TEST(PrecisionPolicyTest, NeverLeavesTheRangeAndIsDeterministic) {
+  std::mt19937 random(1);
+  const StepCostModel costs = Costs();
+  for (int trial = 0; trial < 2000; ++trial) {
+    std::vector<PrecisionDemand> demands(1 + random() % 20);
+    for (PrecisionDemand& demand : demands) {
+      demand.min_bits = 3 + static_cast<int>(random() % 6);
+      demand.max_bits =
+          demand.min_bits + static_cast<int>(random() % (9 - demand.min_bits));
+      demand.current_bits = random() % 2 ? demand.min_bits : 0;
+      demand.prompt_rows_left = random() % 2 ? random() % 400 : 0;
+      demand.tokens_left = static_cast<int>(random() % 100);
+      const auto maybe = [&](absl::Duration& target) {
+        // Past targets, too.
+        if (random() % 2)
+          target = (static_cast<int>(random() % 200) - 20) * kMs;
+      };
+      maybe(demand.first_token_in);
+      maybe(demand.token_every);
+      maybe(demand.all_in);
+    }
+    const std::vector<int> bits = ChoosePrecisions(demands, kChunk, costs);
+    ASSERT_EQ(bits.size(), demands.size());
+    for (size_t i = 0; i < bits.size(); ++i) {
+      ASSERT_GE(bits[i], demands[i].min_bits);
+      ASSERT_LE(bits[i], demands[i].max_bits);
+    }
+    ASSERT_EQ(bits, ChoosePrecisions(demands, kChunk, costs));
+  }
+}
+
+TEST(PrecisionPolicyTest, MoreLoadNeverRaisesAnEqualRequest) {
+  int last = 8;
+  for (int load = 1; load <= 64; ++load) {
+    std::vector<PrecisionDemand> demands(load, Automatic());
+    for (PrecisionDemand& demand : demands) demand.token_every = 20 * kMs;
+    const std::vector<int> bits = ChoosePrecisions(demands, kChunk, Costs());
+    EXPECT_EQ(*std::min_element(bits.begin(), bits.end()),
+              *std::max_element(bits.begin(), bits.end()));
+    EXPECT_LE(bits[0], last);
+    last = bits[0];
+  }
+  EXPECT_EQ(last, 3);
+}
+
+}  // namespace
+}  // namespace anyprec
