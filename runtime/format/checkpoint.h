@@ -13,8 +13,10 @@
 #ifndef ANYPREC_RUNTIME_FORMAT_CHECKPOINT_H_
 #define ANYPREC_RUNTIME_FORMAT_CHECKPOINT_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -22,6 +24,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "runtime/format/gguf.h"
+#include "runtime/format/mapped_file.h"
 #include "runtime/format/tensor.h"
 #include "runtime/model/model_config.h"
 
@@ -45,7 +48,7 @@ class Checkpoint {
 
   // Null where the model has no such tensor. `name` of the result is the name
   // in the file, the shape HuggingFace's.
-  virtual const TensorInfo* Find(absl::string_view name) const = 0;
+  const TensorInfo* Find(absl::string_view name) const;
   bool Has(absl::string_view name) const { return Find(name) != nullptr; }
 
   // A tensor in fp32, dequantized if need be.
@@ -58,16 +61,31 @@ class Checkpoint {
   // A tensor as kF32, kF16 or kBF16, whichever the file holds; block types and
   // F64 become kF32. A view of the file where no conversion is needed, so that
   // a 16-bit model is served without growing. Errors as ReadFloat.
-  virtual absl::StatusOr<DenseTensor> ReadDense(
-      absl::string_view name, std::span<const int64_t> shape) const = 0;
+  absl::StatusOr<DenseTensor> ReadDense(absl::string_view name,
+                                        std::span<const int64_t> shape) const;
 
   // Gives back the resident pages of a tensor that was copied.
-  virtual void Release(absl::string_view name) const = 0;
+  void Release(absl::string_view name) const;
 
  protected:
+  // A tensor where the file has it.
+  struct Source {
+    const MappedFile* file = nullptr;
+    const TensorInfo* info = nullptr;
+    std::span<const std::byte> data;
+    // Heads whose rows are interleaved as GGUF has them; 0: none.
+    int interleaved_heads = 0;
+  };
+
   Checkpoint(std::string path, ModelConfig config);
 
+  // nullopt where the model has no such tensor.
+  virtual std::optional<Source> Locate(absl::string_view name) const = 0;
+
  private:
+  absl::StatusOr<Source> LocateForReading(absl::string_view name,
+                                          std::span<const int64_t> shape) const;
+
   const std::string path_;
   const ModelConfig config_;
 };

@@ -66,6 +66,7 @@ class GgufFile {
       const std::string& path);
 
   const std::string& path() const { return file_->path(); }
+  const MappedFile& mapping() const { return *file_; }
 
   // Metadata. NOT_FOUND where the key is absent, INVALID_ARGUMENT where its
   // value has another type or does not fit; both name file and key.
@@ -92,7 +93,6 @@ class GgufFile {
   std::span<const Tensor> tensors() const { return tensors_; }
   // Null where there is none.
   const Tensor* Find(absl::string_view name) const;
-  void DropPages(const Tensor& tensor) const { file_->DropPages(tensor.data); }
 
   // Writes a metadata-only GGUF version 3 file: this file's pairs whose key
   // starts with one of `prefixes`, byte for byte and in order. (A parent model

@@ -32,9 +32,9 @@ namespace anyprec {
 
 class SafetensorsFile {
  public:
-  // About 150,000 tensors; a 405B checkpoint's header is some 100 kB. (The
+  // About 80,000 tensors; a 405B checkpoint's header is some 100 kB. (The
   // format itself allows 100 MB.)
-  static constexpr size_t kMaxHeaderBytes = 16 << 20;
+  static constexpr size_t kMaxHeaderBytes = 8 << 20;
 
   struct Tensor {
     TensorInfo info;
@@ -47,6 +47,7 @@ class SafetensorsFile {
       const std::string& path);
 
   const std::string& path() const { return file_->path(); }
+  const MappedFile& mapping() const { return *file_; }
 
   // In the order of their data.
   std::span<const Tensor> tensors() const { return tensors_; }
@@ -58,8 +59,6 @@ class SafetensorsFile {
   const absl::btree_map<std::string, std::string>& metadata() const {
     return metadata_;
   }
-
-  void DropPages(const Tensor& tensor) const { file_->DropPages(tensor.data); }
 
  private:
   explicit SafetensorsFile(std::unique_ptr<MappedFile> file);
