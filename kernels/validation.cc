@@ -150,6 +150,11 @@ absl::Status ValidateKvLayout(const KvLayout& layout) {
         " heads of ", layout.head_dim, ", ", layout.num_blocks, " blocks of ",
         layout.block_tokens, " tokens: all must be positive"));
   }
+  if (layout.head_dim % 2 != 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("KV cache with heads of ", layout.head_dim,
+                     ": rotary embeddings need an even size"));
+  }
   return absl::OkStatus();
 }
 

@@ -23,7 +23,7 @@ absl::Status ValidateDense(std::span<const DenseMatrix> parts);
 // INVALID_ARGUMENT unless every id is in [0, n).
 absl::Status ValidateIds(std::span<const int32_t> ids, int n);
 
-// INVALID_ARGUMENT unless all of `layout` is positive.
+// INVALID_ARGUMENT unless all of `layout` is positive and head_dim even.
 absl::Status ValidateKvLayout(const KvLayout& layout);
 
 }  // namespace anyprec
