@@ -9,6 +9,8 @@
 
 #include <float.h>
 
+#include "kernels/cpu/bit_plane_avx512_products.h"
+
 namespace anyprec {
 namespace {
 
@@ -72,17 +74,10 @@ void PackChunk(const float* x, int columns, float inverse_scale, uint8_t* out) {
         _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi32_epi16(low)),
                            _mm512_cvtepi32_epi16(high), 1);
   }
-  const __m512i even_words = _mm512_add_epi32(
-      _mm512_set1_epi32(0x00020000),
-      _mm512_mullo_epi32(_mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5,
-                                          4, 3, 2, 1, 0),
-                         _mm512_set1_epi32(0x00040004)));
-  const __m512i odd_words =
-      _mm512_add_epi32(even_words, _mm512_set1_epi32(0x00010001));
   _mm512_store_si512(
-      out, _mm512_permutex2var_epi16(halves[0], even_words, halves[1]));
+      out, _mm512_permutex2var_epi16(halves[0], EvenWords(), halves[1]));
   _mm512_store_si512(out + kVectorBytes, _mm512_permutex2var_epi16(
-                                             halves[0], odd_words, halves[1]));
+                                             halves[0], OddWords(), halves[1]));
 }
 
 void PackInt16Row(const BitPlaneJob& job, int m) {
@@ -149,19 +144,18 @@ void MultiplyTileInt16(const BitPlaneJob& job, int tile, int m) {
 }
 
 template <int kBits>
-void MultiplyTilesInt16(const BitPlaneJob& job, int first_tile, int last_tile) {
+void MultiplyTilesInt16(const BitPlaneJob& job, int first_tile, int last_tile,
+                        int first_row, int last_row) {
   for (int tile = first_tile; tile < last_tile; ++tile) {
-    int m = 0;
-    for (; m + 4 <= job.rows; m += 4) MultiplyTileInt16<kBits, 4>(job, tile, m);
-    for (; m + 2 <= job.rows; m += 2) MultiplyTileInt16<kBits, 2>(job, tile, m);
-    if (m < job.rows) MultiplyTileInt16<kBits, 1>(job, tile, m);
+    int m = first_row;
+    for (; m + 4 <= last_row; m += 4) MultiplyTileInt16<kBits, 4>(job, tile, m);
+    for (; m + 2 <= last_row; m += 2) MultiplyTileInt16<kBits, 2>(job, tile, m);
+    if (m < last_row) MultiplyTileInt16<kBits, 1>(job, tile, m);
   }
 }
 
 void MultiplyInt16(const BitPlaneJob& job, int first_tile, int last_tile) {
-  DispatchPrecision(job.weights.precision, [&]<int kBits>() {
-    MultiplyTilesInt16<kBits>(job, first_tile, last_tile);
-  });
+  Avx512MultiplyInt16Rows(job, first_tile, last_tile, 0, job.rows);
 }
 
 // ---- fp32. Packed x: [rows][chunks][2][32] fp32.
@@ -252,17 +246,23 @@ void MultiplyFloat32(const BitPlaneJob& job, int first_tile, int last_tile) {
 
 }  // namespace
 
-BitPlaneKernels Avx512BitPlaneKernels(bool bf16, bool amx) {
-  (void)bf16;
-  (void)amx;
-  return {
-      .decode_int16 = {Int16Bytes, PackInt16, MultiplyInt16},
-      .decode_float32 = {Float32Bytes, PackFloat32, MultiplyFloat32},
-      .prefill_int16 = {Int16Bytes, PackInt16, MultiplyInt16},
-      .prefill_float32 = {Float32Bytes, PackFloat32, MultiplyFloat32},
-  };
+void Avx512MultiplyInt16Rows(const BitPlaneJob& job, int first_tile,
+                             int last_tile, int first_row, int last_row) {
+  DispatchPrecision(job.weights.precision, [&]<int kBits>() {
+    MultiplyTilesInt16<kBits>(job, first_tile, last_tile, first_row, last_row);
+  });
 }
 
-BitPlaneKernels Avx2BitPlaneKernels() { return PortableBitPlaneKernels(); }
+const float* Avx512Int16Scales(const BitPlaneJob& job, int m) {
+  return Int16Scales(job, m);
+}
+
+BitPlaneProduct Avx512Int16Decode() {
+  return {Int16Bytes, PackInt16, MultiplyInt16};
+}
+
+BitPlaneProduct Avx512Float32Decode() {
+  return {Float32Bytes, PackFloat32, MultiplyFloat32};
+}
 
 }  // namespace anyprec

@@ -31,6 +31,19 @@ ANYPREC_INLINE __m512i Select(__m512i mask, __m512i a, __m512i b) {
   return _mm512_ternarylogic_epi32(mask, a, b, 0xca);
 }
 
+// Indices for vpermi2w that take even and odd words of 64.
+ANYPREC_INLINE __m512i EvenWords() {
+  const __m512i lanes =
+      _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+  return _mm512_add_epi32(
+      _mm512_mullo_epi32(lanes, _mm512_set1_epi32(0x00040004)),
+      _mm512_set1_epi32(0x00020000));
+}
+
+ANYPREC_INLINE __m512i OddWords() {
+  return _mm512_add_epi32(EvenWords(), _mm512_set1_epi32(0x00010001));
+}
+
 // gf2p8affineqb with this first operand transposes the 8 x 8 bits of each
 // 64-bit lane: byte i of the result takes bit j from bit i of byte 7 - j.
 ANYPREC_INLINE __m512i TransposeBits(__m512i planes) {

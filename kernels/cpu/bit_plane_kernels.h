@@ -96,8 +96,6 @@ BitPlaneKernels PortableBitPlaneKernels();
 
 // REQUIRES (to call the functions): the machine has the instruction set.
 BitPlaneKernels Avx2BitPlaneKernels();
-// `bf16`, `amx`: use AVX512-BF16, and AMX-INT8 and AMX-BF16.
-BitPlaneKernels Avx512BitPlaneKernels(bool bf16, bool amx);
 
 }  // namespace anyprec
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "kernels/check.h"
+#include "kernels/cpu/bit_plane_avx512_products.h"
 #include "kernels/status_macros.h"
 #include "kernels/validation.h"
 
@@ -99,6 +100,33 @@ float QuantizeCentroids(std::span<const Float16> centroids,
   return scale;
 }
 
+#if defined(__x86_64__)
+
+BitPlaneKernels KernelsFor(Isa isa, const Avx512Extensions& extensions) {
+  if (isa == Isa::kPortable) return PortableBitPlaneKernels();
+  if (isa == Isa::kAvx2) return Avx2BitPlaneKernels();
+  BitPlaneKernels kernels = {
+      .decode_int16 = Avx512Int16Decode(),
+      .decode_float32 = Avx512Float32Decode(),
+      .prefill_int16 = Avx512Float32Prefill(/*float16_tables=*/false),
+      .prefill_float32 = Avx512Float32Prefill(/*float16_tables=*/true),
+  };
+  if (extensions.bf16) kernels.prefill_int16 = Avx512Bf16Prefill();
+  if (extensions.amx) {
+    kernels.decode_int16 = AmxInt8Decode();
+    kernels.prefill_int16 = AmxBf16Prefill();
+  }
+  return kernels;
+}
+
+#else
+
+BitPlaneKernels KernelsFor(Isa, const Avx512Extensions&) {
+  return PortableBitPlaneKernels();
+}
+
+#endif
+
 }  // namespace
 
 absl::StatusOr<uint8_t*> MatMulScratch::Reserve(size_t bytes) {
@@ -113,15 +141,10 @@ absl::StatusOr<std::unique_ptr<BitPlaneLinear>> BitPlaneLinear::Create(
     std::span<const QuantizedLinear> parts, ComputeMode mode, Isa isa,
     Avx512Extensions extensions) {
   RETURN_IF_ERROR(ValidateBitPlanes(parts));
-  BitPlaneKernels kernels = PortableBitPlaneKernels();
-  if (isa == Isa::kAvx2) kernels = Avx2BitPlaneKernels();
-  if (isa == Isa::kAvx512) {
-    kernels = Avx512BitPlaneKernels(extensions.bf16, extensions.amx);
-  }
   int n = 0;
   for (const QuantizedLinear& part : parts) n += part.matrix.n;
-  std::unique_ptr<BitPlaneLinear> linear(
-      new BitPlaneLinear(n, parts[0].matrix.k, mode, kernels));
+  std::unique_ptr<BitPlaneLinear> linear(new BitPlaneLinear(
+      n, parts[0].matrix.k, mode, KernelsFor(isa, extensions)));
   RETURN_IF_ERROR(linear->PackPlanes(parts));
   const int codebooks = static_cast<int>(parts[0].codebooks.size());
   for (int i = 0; i < codebooks; ++i) {
