@@ -18,6 +18,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -86,15 +87,18 @@ class ParentModelFile {
   ParentModelFile(std::string path, ModelConfig config, int max_bits,
                   bool verify_checksums,
                   std::unique_ptr<SafetensorsFolder> tensors);
-  absl::Status CheckTensors() const;
-  absl::Status VerifyPart(const SafetensorsFile::Tensor& tensor, int part,
-                          absl::string_view what) const;
+  absl::Status CheckTensors();
+  absl::Status VerifyPart(const SafetensorsFolder::Entry& entry, int part,
+                          int parts) const;
 
   const std::string path_;
   const ModelConfig config_;
   const int max_bits_;
   const bool verify_checksums_;
   const std::unique_ptr<SafetensorsFolder> tensors_;
+  // What CheckTensors() has seen; a file may hold more, which is never loaded.
+  absl::flat_hash_set<std::string> linear_names_;
+  absl::flat_hash_set<std::string> dense_names_;
 };
 
 }  // namespace anyprec

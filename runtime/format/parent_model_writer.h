@@ -14,7 +14,7 @@
 //   }
 //   if (!writer->IsCommitted(config.num_layers)) {   // what is in no layer
 //     ... WriteDense("model.embed_tokens.weight", ...), "model.norm.weight",
-//         "lm_head.weight", "lm_head.scale" as DenseTensorNames() lists them
+//         "lm_head.weight", "lm_head.scale" as DenseTensorSpecs() lists them
 //     RETURN_IF_ERROR(writer->CommitLayer(config.num_layers, ""));
 //   }
 //   RETURN_IF_ERROR(writer->CopyTokenizer(checkpoint));
@@ -32,6 +32,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -80,9 +81,10 @@ class ParentModelWriter {
   absl::Status WriteLinear(absl::string_view name,
                            const QuantizedLinear& linear);
 
-  // A tensor of DenseTensorSpecs(config), whole. `values` are converted to the
-  // type of the file where that is a float type; INVALID_ARGUMENT where one is
-  // not finite there, or the count is not the shape's.
+  // A tensor of DenseTensorSpecs(config), whole or, in order, piece by piece.
+  // `values` are converted to the type of the file, kF16 or kF32;
+  // INVALID_ARGUMENT where one is not finite there.
+  // REQUIRES: no more values than the shape has.
   absl::Status WriteDense(absl::string_view name,
                           std::span<const float> values);
   // The same for a tensor of type kI8.
@@ -103,17 +105,25 @@ class ParentModelWriter {
 
  private:
   ParentModelWriter(std::string output, ModelConfig config, Options options);
-  absl::Status Prepare();
-  absl::Status ReplayJournal();
-  absl::Status AppendToJournal(absl::string_view text);
+  absl::Status OpenJournal();
+  // False where the line cannot be trusted.
+  bool ReplayLine(absl::string_view line);
+  absl::Status StartAfresh();
+  absl::Status AppendToJournal(absl::string_view line);
+  absl::StatusOr<std::string> ConfigJson() const;
+  // Names of all tensors of a layer.
+  std::vector<std::string> TensorNames(int layer) const;
 
   const std::string output_;
   const std::string partial_;
   const ModelConfig config_;
   const Options options_;
   int journal_ = -1;  // file descriptor, locked against other processes
+  uint64_t journal_bytes_ = 0;
   std::unique_ptr<SafetensorsWriter> tensors_;
-  std::map<int, std::string> notes_;
+  std::map<int, std::string> notes_;                // of committed layers
+  absl::flat_hash_map<std::string, DType> dtypes_;  // of dense tensors
+  absl::flat_hash_map<std::string, LinearSpec> linears_;
 };
 
 }  // namespace anyprec

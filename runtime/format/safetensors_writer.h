@@ -50,8 +50,8 @@ class SafetensorsWriter {
     // HuggingFace's default.
     int64_t max_shard_bytes = 5'000'000'000;
     absl::btree_map<std::string, std::string> metadata;
-    // Keep the data of "<name>.partial" files of the same declarations; see
-    // MarkWritten. Otherwise they are overwritten.
+    // Keep the data of "<name>.partial" files of the same declarations, which
+    // must be there; see MarkWritten. Otherwise they are overwritten.
     bool resume = false;
   };
 
@@ -94,6 +94,8 @@ class SafetensorsWriter {
   SafetensorsWriter(std::string directory, Options options);
   absl::Status Plan(std::vector<TensorSpec> tensors);
   absl::Status OpenShards();
+  absl::Status Reopen(const std::string& final_path, uint64_t file_bytes,
+                      Shard* shard);
   std::string Header(const Shard& shard) const;
   absl::Status WriteIndex() const;
 
