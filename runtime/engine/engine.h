@@ -9,16 +9,15 @@
 #define ANYPREC_RUNTIME_ENGINE_ENGINE_H_
 
 #include <cstddef>
-#include <cstdint>
 #include <memory>
-#include <optional>
 
-#include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "kernels/backend.h"
+#include "runtime/engine/engine_stats.h"
 #include "runtime/engine/request.h"
+#include "runtime/engine/response_stream.h"
 #include "runtime/model/llama_model.h"
 #include "runtime/tokenizer/tokenizer.h"
 
@@ -33,37 +32,9 @@ struct EngineOptions {
   size_t kv_cache_bytes = 0;  // 0: room for max_sequences full contexts, at
                               // most an eighth of the machine's memory
   KvType kv_type = KvType::kFloat16;
-};
-
-struct EngineStats {
-  int running = 0;
-  int waiting = 0;
-  int kv_blocks_total = 0;
-  int kv_blocks_free = 0;
-  int64_t steps = 0;
-  int64_t prompt_tokens = 0;
-  BitsHistogram generated_tokens_by_bits = {};
-};
-
-// The output of one request. Chunks that the reader has not taken yet merge
-// into one, so a slow reader costs memory bounded by its own max_tokens and
-// never holds up the engine. Thread-safe. Destroying it cancels the request.
-class ResponseStream {
- public:
-  virtual ~ResponseStream() = default;
-
-  // Blocks for output; nullopt after the chunk with `finish` was taken.
-  virtual std::optional<Chunk> Next() = 0;
-
-  // nullopt where nothing is ready.
-  virtual std::optional<Chunk> TryNext() = 0;
-
-  // `ready` runs each time the stream goes from empty to non-empty (at once, if
-  // it is non-empty now), on the engine's thread: it must not block.
-  virtual void OnReady(absl::AnyInvocable<void()> ready) = 0;
-
-  // Ends the request within one step. A final chunk (kCancelled) still comes.
-  virtual void Cancel() = 0;
+  // How long to measure step times before the first request. Zero: not at all;
+  // until steps have run, automatic precision then takes its ceiling.
+  absl::Duration warm_up = absl::Seconds(3);
 };
 
 class Engine {
@@ -72,14 +43,17 @@ class Engine {
 
   // Starts the loop thread. Takes over the model and the backend that it was
   // loaded into; `tokenizer` must outlive the engine and may be null (then
-  // chunks carry no text, and stop strings are refused).
+  // chunks carry no text, and stop strings are refused). Takes up to
+  // options.warm_up. INVALID_ARGUMENT names the option.
   static absl::StatusOr<std::unique_ptr<Engine>> Create(
       const EngineOptions& options, std::unique_ptr<Backend> backend,
       std::unique_ptr<LlamaModel> model, const Tokenizer* tokenizer);
 
-  // INVALID_ARGUMENT names the field of Request, the value and the range;
-  // RESOURCE_EXHAUSTED: the queue is full; UNAVAILABLE: draining;
-  // DEADLINE_EXCEEDED: already past.
+  // INVALID_ARGUMENT: the message is "field: value, needs range", where field
+  // is a path in Request, such as "sampling.top_p" or "stopping.stop[2]".
+  // RESOURCE_EXHAUSTED: the queue is full, or the KV cache too small ever to
+  // hold the request; UNAVAILABLE: draining; DEADLINE_EXCEEDED: already past;
+  // the status of Health() where that is not OK.
   virtual absl::StatusOr<std::unique_ptr<ResponseStream>> Submit(
       Request request) = 0;
 

@@ -1,0 +1,203 @@
+#include "runtime/engine/engine.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "kernels/status_macros.h"
+#include "runtime/engine/engine_loop.h"
+#include "runtime/engine/model_runner.h"
+#include "runtime/engine/warm_up.h"
+
+namespace anyprec {
+namespace {
+
+static_assert(kUnquantizedBits < std::tuple_size_v<BitsHistogram>);
+
+// Logits of a scored prompt's chunk may take this much: some 330 rows of a
+// vocabulary of 49k, enough to keep the matrix products efficient.
+constexpr size_t kMaxPromptLogitBytes = size_t{64} << 20;
+
+class LlamaRunner : public ModelRunner {
+ public:
+  LlamaRunner(std::unique_ptr<Backend> backend,
+              std::unique_ptr<LlamaModel> model, std::unique_ptr<KvStorage> kv)
+      : backend_(std::move(backend)),
+        model_(std::move(model)),
+        kv_(std::move(kv)) {}
+
+  absl::StatusOr<std::span<const float>> Execute(
+      const StepPlan& plan) override {
+    const StepInput input = {.tokens = plan.tokens,
+                             .sequences = plan.sequences,
+                             .groups = plan.groups,
+                             .logit_rows = plan.logit_rows};
+    return model_->Forward(input, *kv_);
+  }
+
+  const LlamaModel& model() const { return *model_; }
+
+ private:
+  // Destroyed in the reverse order: the backend, which owns the memory, last.
+  const std::unique_ptr<Backend> backend_;
+  const std::unique_ptr<LlamaModel> model_;
+  const std::unique_ptr<KvStorage> kv_;
+};
+
+class LlamaEngine : public Engine {
+ public:
+  LlamaEngine(const LlamaModel& model, int max_context_tokens,
+              std::unique_ptr<EngineLoop> loop)
+      : model_(model),
+        max_context_tokens_(max_context_tokens),
+        loop_(std::move(loop)) {}
+
+  absl::StatusOr<std::unique_ptr<ResponseStream>> Submit(
+      Request request) override {
+    return loop_->Submit(std::move(request));
+  }
+  const LlamaModel& model() const override { return model_; }
+  EngineStats Stats() const override { return loop_->Stats(); }
+  int max_context_tokens() const override { return max_context_tokens_; }
+  absl::Status Health() const override { return loop_->Health(); }
+  void Drain(absl::Time deadline) override { loop_->Drain(deadline); }
+
+ private:
+  const LlamaModel& model_;  // the loop's runner owns it
+  const int max_context_tokens_;
+  const std::unique_ptr<EngineLoop> loop_;
+};
+
+absl::Status ValidateOptions(const EngineOptions& options,
+                             const LlamaModel& model) {
+  const auto positive = [](absl::string_view name, int value) {
+    if (value > 0) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        absl::StrCat(name, ": ", value, ", needs 1 or more"));
+  };
+  RETURN_IF_ERROR(positive("max_sequences", options.max_sequences));
+  RETURN_IF_ERROR(
+      positive("prefill_chunk_tokens", options.prefill_chunk_tokens));
+  RETURN_IF_ERROR(positive("kv_block_tokens", options.kv_block_tokens));
+  if (options.max_queued_requests < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("max_queued_requests: ", options.max_queued_requests,
+                     ", needs 0 or more"));
+  }
+  if (options.max_context_tokens < 0 ||
+      options.max_context_tokens > model.max_context_tokens()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "max_context_tokens: ", options.max_context_tokens, ", needs [0, ",
+        model.max_context_tokens(), "], what the model was loaded for"));
+  }
+  return absl::OkStatus();
+}
+
+size_t KvBlockBytes(const KvLayout& layout, KvType type) {
+  const size_t bytes = type == KvType::kFloat32 ? 4 : 2;
+  return size_t{2} * layout.layers * layout.kv_heads * layout.head_dim *
+         layout.block_tokens * bytes;
+}
+
+size_t MachineMemoryBytes() {
+  const int64_t pages = sysconf(_SC_PHYS_PAGES);
+  const int64_t page_bytes = sysconf(_SC_PAGE_SIZE);
+  return pages > 0 && page_bytes > 0 ? static_cast<size_t>(pages * page_bytes)
+                                     : std::numeric_limits<size_t>::max();
+}
+
+absl::StatusOr<int> NumKvBlocks(const EngineOptions& options, int context,
+                                const LlamaModel& model) {
+  const size_t block_bytes = KvBlockBytes(
+      model.KvLayoutFor(options.kv_block_tokens, 1), options.kv_type);
+  const int64_t blocks_per_context =
+      (context + options.kv_block_tokens - 1) / options.kv_block_tokens;
+  const int64_t wanted = blocks_per_context * options.max_sequences;
+  const size_t bytes = options.kv_cache_bytes > 0 ? options.kv_cache_bytes
+                                                  : MachineMemoryBytes() / 8;
+  const int64_t room = static_cast<int64_t>(bytes / block_bytes);
+  if (room < 1) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("kv_cache_bytes: ", bytes, ", one block of ",
+                     options.kv_block_tokens, " tokens needs ", block_bytes));
+  }
+  return static_cast<int>(
+      std::min<int64_t>({wanted, room, std::numeric_limits<int>::max()}));
+}
+
+std::vector<TokenId> EosIds(const LlamaModel& model,
+                            const Tokenizer* tokenizer) {
+  std::vector<TokenId> ids = model.config().eos_token_ids;
+  if (tokenizer != nullptr) {
+    ids.insert(ids.end(), tokenizer->eos_ids().begin(),
+               tokenizer->eos_ids().end());
+  }
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  return ids;
+}
+
+EngineLoopOptions LoopOptions(const EngineOptions& options, int context,
+                              int kv_blocks, const LlamaModel& model,
+                              const Tokenizer* tokenizer) {
+  const int vocab_size = model.config().vocab_size;
+  const size_t logit_rows =
+      kMaxPromptLogitBytes / (sizeof(float) * static_cast<size_t>(vocab_size));
+  EngineLoopOptions loop;
+  loop.scheduler.max_sequences = options.max_sequences;
+  loop.scheduler.prefill_chunk_tokens = options.prefill_chunk_tokens;
+  loop.scheduler.max_prompt_logit_rows =
+      static_cast<int>(std::clamp<size_t>(logit_rows, 16, 4096));
+  loop.limits.vocab_size = vocab_size;
+  loop.limits.min_bits = model.seed_bits();
+  loop.limits.max_bits = model.max_bits();
+  loop.limits.max_context_tokens = context;
+  loop.limits.has_tokenizer = tokenizer != nullptr;
+  loop.limits.eos_ids = EosIds(model, tokenizer);
+  loop.max_queued_requests = options.max_queued_requests;
+  loop.kv_blocks = kv_blocks;
+  loop.kv_block_tokens = options.kv_block_tokens;
+  return loop;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(
+    const EngineOptions& options, std::unique_ptr<Backend> backend,
+    std::unique_ptr<LlamaModel> model, const Tokenizer* tokenizer) {
+  RETURN_IF_ERROR(ValidateOptions(options, *model));
+  const int context = options.max_context_tokens > 0
+                          ? options.max_context_tokens
+                          : model->max_context_tokens();
+  ASSIGN_OR_RETURN(const int kv_blocks, NumKvBlocks(options, context, *model));
+  ASSIGN_OR_RETURN(std::unique_ptr<KvStorage> kv,
+                   backend->AllocateKv(
+                       model->KvLayoutFor(options.kv_block_tokens, kv_blocks),
+                       options.kv_type));
+  const EngineLoopOptions loop_options =
+      LoopOptions(options, context, kv_blocks, *model, tokenizer);
+  const LlamaModel& loaded = *model;
+  auto runner = std::make_unique<LlamaRunner>(std::move(backend),
+                                              std::move(model), std::move(kv));
+  WarmUpOptions warm_up;
+  warm_up.min_bits = loop_options.limits.min_bits;
+  warm_up.max_bits = loop_options.limits.max_bits;
+  warm_up.max_decode_rows = options.max_sequences;
+  warm_up.max_prefill_rows = std::min(options.prefill_chunk_tokens, context);
+  warm_up.kv_blocks = kv_blocks;
+  warm_up.kv_block_tokens = options.kv_block_tokens;
+  warm_up.time_limit = options.warm_up;
+  ASSIGN_OR_RETURN(StepCostModel costs, MeasureStepCosts(*runner, warm_up));
+  return std::make_unique<LlamaEngine>(
+      loaded, context,
+      std::make_unique<EngineLoop>(loop_options, std::move(runner), tokenizer,
+                                   std::move(costs)));
+}
+
+}  // namespace anyprec

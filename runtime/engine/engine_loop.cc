@@ -1,0 +1,264 @@
+#include "runtime/engine/engine_loop.h"
+
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "kernels/check.h"
+#include "kernels/status_macros.h"
+
+namespace anyprec {
+namespace {
+
+std::vector<RowCount> RowCounts(const StepPlan& plan) {
+  std::vector<RowCount> counts;
+  counts.reserve(plan.groups.size());
+  for (const RowGroup& group : plan.groups) {
+    counts.push_back({group.phase, group.precision, group.end - group.begin});
+  }
+  return counts;
+}
+
+}  // namespace
+
+EngineLoop::EngineLoop(const EngineLoopOptions& options,
+                       std::unique_ptr<ModelRunner> runner,
+                       const Tokenizer* tokenizer, StepCostModel costs)
+    : options_(options),
+      tokenizer_(tokenizer),
+      runner_(std::move(runner)),
+      costs_(std::move(costs)),
+      pool_(options.kv_blocks, options.kv_block_tokens),
+      scheduler_(options.scheduler, pool_, costs_) {
+  Publish();
+  thread_ = std::thread([this] { Run(); });
+}
+
+EngineLoop::~EngineLoop() {
+  Drain(absl::InfinitePast());
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  work_.notify_all();
+  thread_.join();
+}
+
+absl::StatusOr<std::unique_ptr<ResponseStream>> EngineLoop::Submit(
+    Request request) {
+  RETURN_IF_ERROR(ValidateRequest(request, options_.limits));
+  RETURN_IF_ERROR(scheduler_.CheckFits(static_cast<int>(request.prompt.size()),
+                                       request.stopping.max_tokens));
+  const absl::Time now = absl::Now();
+  if (request.deadline <= now) {
+    return absl::DeadlineExceededError(
+        absl::StrCat("deadline: ", absl::FormatTime(request.deadline),
+                     ", needs a time to come"));
+  }
+  uint64_t id;
+  uint64_t seed;
+  {
+    const std::lock_guard lock(mutex_);
+    RETURN_IF_ERROR(health_);
+    if (draining_) return absl::UnavailableError("the engine is draining");
+    const int places =
+        options_.scheduler.max_sequences + options_.max_queued_requests;
+    if (in_flight_ >= places) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("queue: ", in_flight_, " requests, takes ", places));
+    }
+    ++in_flight_;
+    id = next_id_++;
+    seed = absl::Uniform<uint64_t>(seeds_);
+  }
+  const BitsRange bits = ResolveBits(request.precision, options_.limits);
+  auto generation = std::make_unique<Generation>(
+      id, std::move(request), bits, seed, options_.limits, tokenizer_, now);
+  std::unique_ptr<ResponseStream> stream =
+      MakeResponseStream(generation->output());
+  {
+    const std::lock_guard lock(mutex_);
+    incoming_.push_back(std::move(generation));
+  }
+  work_.notify_all();
+  return stream;
+}
+
+EngineStats EngineLoop::Stats() const {
+  const std::lock_guard lock(mutex_);
+  return stats_;
+}
+
+absl::Status EngineLoop::Health() const {
+  const std::lock_guard lock(mutex_);
+  return health_;
+}
+
+void EngineLoop::Drain(absl::Time deadline) {
+  std::unique_lock lock(mutex_);
+  draining_ = true;
+  const auto idle = [this] { return Idle(); };
+  if (deadline == absl::InfiniteFuture()) {
+    ended_all_.wait(lock, idle);
+  } else {
+    ended_all_.wait_until(lock, absl::ToChronoTime(deadline), idle);
+  }
+  cancel_requested_ = true;
+  ended_all_.wait(lock, idle);
+}
+
+void EngineLoop::Run() {
+  while (WaitForWork()) {
+    EndInterrupted(absl::Now());
+    if (!generations_.empty()) Step();
+    Publish();
+  }
+}
+
+// Takes in what was submitted, sleeping while there is nothing at all to do.
+// Returns false when the loop is to end.
+bool EngineLoop::WaitForWork() {
+  std::vector<std::unique_ptr<Generation>> incoming;
+  absl::Status health;
+  {
+    std::unique_lock lock(mutex_);
+    if (generations_.empty()) {
+      work_.wait(lock, [this] { return !incoming_.empty() || stopping_; });
+      if (stopping_) return false;
+    }
+    incoming.swap(incoming_);
+    cancel_all_ = cancel_requested_;
+    health = health_;
+  }
+  for (std::unique_ptr<Generation>& generation : incoming) {
+    Sequence& sequence = generation->sequence();
+    generations_[sequence.id] = std::move(generation);
+    scheduler_.Add(&sequence);
+  }
+  if (!health.ok()) HandleFailure(health);
+  return true;
+}
+
+void EngineLoop::EndInterrupted(absl::Time now) {
+  for (auto it = generations_.begin(); it != generations_.end();) {
+    const auto current = it++;
+    Generation& generation = *current->second;
+    if (const auto reason = generation.Interrupted(now)) {
+      generation.Finish(*reason, StatusOf(*reason), now);
+    } else if (cancel_all_) {
+      generation.Finish(FinishReason::kCancelled,
+                        absl::UnavailableError("the engine was shut down"),
+                        now);
+    } else {
+      continue;
+    }
+    End(current);
+  }
+}
+
+void EngineLoop::Step() {
+  const absl::Time start = absl::Now();
+  const StepPlan plan = scheduler_.Schedule(start);
+  ANYPREC_CHECK(!plan.empty()) << generations_.size() << " requests are stuck";
+  const absl::StatusOr<std::span<const float>> logits = runner_->Execute(plan);
+  if (!logits.ok()) {
+    HandleFailure(logits.status());
+    return;
+  }
+  CountStep(plan);
+  const std::vector<RowCount> work = RowCounts(plan);
+  Deliver(plan, *logits);
+  costs_.Observe(work, absl::Now() - start);
+}
+
+void EngineLoop::Deliver(const StepPlan& plan, std::span<const float> logits) {
+  const size_t vocab = options_.limits.vocab_size;
+  ANYPREC_CHECK(logits.size() == plan.logit_rows.size() * vocab)
+      << logits.size() << " logits for " << plan.logit_rows.size() << " rows";
+  std::vector<TokenId> sampled;
+  sampled.reserve(plan.steps.size());
+  for (const SequenceStep& step : plan.steps) {
+    if (step.num_logits == 0) continue;
+    const TokenId token =
+        generations_.at(step.sequence->id)
+            ->TakeLogits(step,
+                         logits.subspan(step.first_logits * vocab,
+                                        step.num_logits * vocab),
+                         scratch_);
+    if (step.samples) sampled.push_back(token);
+  }
+  const absl::Time now = absl::Now();
+  scheduler_.Commit(plan, sampled, now);
+  for (const SequenceStep& step : plan.steps) {
+    const auto generation = generations_.find(step.sequence->id);
+    if (generation->second->Deliver(step, now)) End(generation);
+  }
+}
+
+// Memory that ran out may be there for the next requests; after any other
+// error of the backend nothing can be trusted.
+void EngineLoop::HandleFailure(const absl::Status& failure) {
+  const bool lives_on = absl::IsResourceExhausted(failure);
+  if (!lives_on) {
+    const std::lock_guard lock(mutex_);
+    health_ = failure;
+  }
+  const absl::Time now = absl::Now();
+  for (auto it = generations_.begin(); it != generations_.end();) {
+    const auto current = it++;
+    Generation& generation = *current->second;
+    const bool started =
+        generation.sequence().first_scheduled != absl::InfinitePast();
+    if (lives_on && !started) continue;
+    generation.Finish(FinishReason::kError, failure, now);
+    End(current);
+  }
+}
+
+void EngineLoop::End(Generations::iterator generation) {
+  scheduler_.Remove(&generation->second->sequence());
+  ended_.push_back(std::move(generation->second));
+  generations_.erase(generation);
+}
+
+void EngineLoop::CountStep(const StepPlan& plan) {
+  ++counts_.steps;
+  for (const SequenceStep& step : plan.steps) {
+    if (step.samples) ++counts_.generated_tokens_by_bits[step.bits];
+    if (step.phase == Phase::kPrefill && !step.sequence->recomputing()) {
+      counts_.prompt_tokens += step.rows;
+    }
+  }
+}
+
+void EngineLoop::Publish() {
+  counts_.running = scheduler_.num_running();
+  counts_.waiting = scheduler_.num_waiting();
+  counts_.kv_blocks_total = pool_.num_blocks();
+  counts_.kv_blocks_free = pool_.num_free();
+  counts_.preemptions = scheduler_.num_preemptions();
+  for (int bits = options_.limits.min_bits; bits <= options_.limits.max_bits;
+       ++bits) {
+    counts_.decode_step[bits] = costs_.Predict({Phase::kDecode, bits, 1});
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    stats_ = counts_;
+    in_flight_ -= static_cast<int>(ended_.size());
+    handing_out_ = !ended_.empty();
+  }
+  if (ended_.empty()) return;
+  // After their blocks and places were seen to be free: a reader that saw the
+  // end may come back at once.
+  for (const std::unique_ptr<Generation>& generation : ended_) {
+    generation->HandOutLast();
+  }
+  ended_.clear();
+  {
+    const std::lock_guard lock(mutex_);
+    handing_out_ = false;
+  }
+  ended_all_.notify_all();
+}
+
+}  // namespace anyprec

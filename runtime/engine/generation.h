@@ -1,0 +1,81 @@
+// Generation: one request on its way through the engine. Turns the logits of
+// its rows into tokens, text and, in the end, a finish reason.
+//
+// Thread-compatible: built by the thread that submits, then the engine's.
+#ifndef ANYPREC_RUNTIME_ENGINE_GENERATION_H_
+#define ANYPREC_RUNTIME_ENGINE_GENERATION_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "runtime/engine/output_queue.h"
+#include "runtime/engine/request.h"
+#include "runtime/engine/request_validation.h"
+#include "runtime/engine/sampler.h"
+#include "runtime/engine/stop_filter.h"
+#include "runtime/scheduler/sequence.h"
+#include "runtime/scheduler/step_plan.h"
+#include "runtime/tokenizer/incremental_decoder.h"
+#include "runtime/tokenizer/tokenizer.h"
+
+namespace anyprec {
+
+class Generation {
+ public:
+  // `request` is valid, and may run at `bits`. `seed` stands in where it has
+  // none. `tokenizer` may be null; it and `limits` must outlive this object.
+  Generation(uint64_t id, Request request, BitsRange bits, uint64_t seed,
+             const ModelLimits& limits, const Tokenizer* tokenizer,
+             absl::Time now);
+
+  Sequence& sequence() { return sequence_; }
+  const Request& request() const { return sequence_.request; }
+  const std::shared_ptr<OutputQueue>& output() const { return output_; }
+
+  // Why the request must end now whatever it produced; nullopt: it need not.
+  std::optional<FinishReason> Interrupted(absl::Time now) const;
+
+  // Takes the logits [step.num_logits, vocab_size] of its share of a step:
+  // scores prompt rows and draws the next token, if the step samples. Returns
+  // that token, or 0 where there is none or the logits were bad. Deliver()
+  // comes after.
+  TokenId TakeLogits(const SequenceStep& step, std::span<const float> logits,
+                     SamplerScratch& scratch);
+
+  // Hands out what TakeLogits() made, after the sequence took the token in.
+  // Returns whether the request is finished, as if by Finish().
+  bool Deliver(const SequenceStep& step, absl::Time now);
+
+  // Ends the request with what is left of its text. `status` is OK for kStop
+  // and kLength. The last chunk is made, and waits for HandOutLast().
+  void Finish(FinishReason reason, absl::Status status, absl::Time now);
+
+  void HandOutLast();
+
+ private:
+  bool IsStopToken(TokenId token) const;
+  std::optional<FinishReason> ReasonToFinish(TokenId token,
+                                             absl::Time now) const;
+  RequestStats Stats(absl::Time now) const;
+
+  const ModelLimits& limits_;
+  Sequence sequence_;
+  Sampler sampler_;
+  std::optional<IncrementalDecoder> decoder_;
+  StopFilter stop_filter_;
+  const std::shared_ptr<OutputQueue> output_;
+
+  Chunk chunk_;           // what the reader gets next
+  absl::Status failure_;  // of TakeLogits()
+};
+
+// "DEADLINE_EXCEEDED: ..." and so on, for the reasons that are no success.
+absl::Status StatusOf(FinishReason reason);
+
+}  // namespace anyprec
+
+#endif  // ANYPREC_RUNTIME_ENGINE_GENERATION_H_

@@ -1,0 +1,32 @@
+// The sweep that measures step times before the first request.
+#ifndef ANYPREC_RUNTIME_ENGINE_WARM_UP_H_
+#define ANYPREC_RUNTIME_ENGINE_WARM_UP_H_
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "runtime/engine/model_runner.h"
+#include "runtime/scheduler/step_cost_model.h"
+
+namespace anyprec {
+
+struct WarmUpOptions {
+  int min_bits = 0;
+  int max_bits = 0;
+  int max_decode_rows = 0;   // sequences in one step
+  int max_prefill_rows = 0;  // tokens of a prompt in one step
+  int kv_blocks = 0;
+  int kv_block_tokens = 16;
+  absl::Duration time_limit = absl::Seconds(3);
+};
+
+// Runs decode steps of 1, 16 and 4 rows and prefill chunks of 128 and 16 at
+// every precision, the ends of the range first, and returns what they took, the
+// lesser of two runs each. Stops early at the limit: StepCostModel fills the
+// gaps from the nearest precision. Writes to the KV cache, which therefore must
+// be nobody's yet. Fails as the runner fails.
+absl::StatusOr<StepCostModel> MeasureStepCosts(ModelRunner& runner,
+                                               const WarmUpOptions& options);
+
+}  // namespace anyprec
+
+#endif  // ANYPREC_RUNTIME_ENGINE_WARM_UP_H_
