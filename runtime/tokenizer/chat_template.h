@@ -5,6 +5,10 @@
 // exactly as HuggingFace transformers' apply_chat_template() does, white space
 // and BOS included. Every other template is an error.
 //
+// Llama 3.2 and later write the current date into the system message; we write
+// the date that their template has for want of a clock, so that the same
+// messages always give the same prompt.
+//
 //   ChatML      <|im_start|>role\ncontent<|im_end|>\n        SmolLM2, Qwen
 //   Llama 2     <s>[INST] <<SYS>>\nsystem\n<</SYS>>\n\nuser [/INST] answer </s>
 //   Llama 3     <|start_header_id|>role<|end_header_id|>\n\ncontent<|eot_id|>
@@ -17,8 +21,10 @@
 
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "runtime/tokenizer/token.h"
@@ -67,13 +73,43 @@ class ChatTemplate {
   Family family() const { return family_; }
 
  private:
-  ChatTemplate(Family family, std::string bos, std::string eos)
-      : family_(family), bos_(std::move(bos)), eos_(std::move(eos)) {}
+  // Where templates of one family differ.
+  struct Style {
+    std::string bos;  // "" where the template writes none
+    std::string eos;
+
+    // ChatML: stands in where no system message leads. Llama 3.1 and later:
+    // what stands before the system message, which is then never left out.
+    std::string default_system;
+    std::string system_preamble;
+
+    // Mistral.
+    std::string instruction_begin;
+    std::string instruction_end;
+    std::string answer_begin;
+    std::string answer_end;
+    bool trim_answer = false;
+    bool takes_system = false;
+    bool system_goes_last = false;  // into the last user message, not the first
+  };
+  class Writer;
+  using Messages = std::span<const ChatMessage>;
+
+  ChatTemplate(Family family, Style style)
+      : family_(family), style_(std::move(style)) {}
+
+  static absl::StatusOr<Style> ReadChatMl(absl::string_view jinja);
+  static Style ReadLlama3(absl::string_view jinja);
+  static Style ReadMistral(absl::string_view jinja);
+
+  void RenderChatMl(Messages messages, Writer& out) const;
+  void RenderLlama3(Messages messages, Writer& out) const;
+  void RenderZephyr(Messages messages, Writer& out) const;
+  absl::Status RenderLlama2(Messages messages, Writer& out) const;
+  absl::Status RenderMistral(Messages messages, Writer& out) const;
 
   Family family_;
-  std::string bos_;
-  std::string eos_;
-  std::string default_system_;  // Stands in where no system message leads.
+  Style style_;
 };
 
 }  // namespace anyprec

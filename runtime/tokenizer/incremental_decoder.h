@@ -35,9 +35,11 @@ class IncrementalDecoder {
   std::string Finish();
 
  private:
+  void Reset();
+
   const Tokenizer* tokenizer_;
   Options options_;
-  bool strip_space_;     // The next byte, if a space, is to be dropped.
+  bool strip_space_;     // A space at the front of the next bytes is dropped.
   std::string pending_;  // An incomplete character; at most 3 bytes.
 };
 

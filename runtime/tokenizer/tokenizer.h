@@ -50,7 +50,9 @@ struct EncodeOptions {
 // What the tokens mean that stand for no text.
 struct SpecialTokens {
   std::optional<TokenId> bos;
-  std::vector<TokenId> eos;   // All that end an answer; ascending.
+  std::vector<TokenId> eos;  // All that end an answer; ascending.
+  // The one of these that the model's files call EOS; chat templates write it.
+  std::optional<TokenId> primary_eos;
   std::string chat_template;  // Jinja source as published; "" if none.
   // Text that Decode() gives starts with a space that Encode() had added
   // (sentencepiece's dummy prefix), which Decode() takes off again.
@@ -74,7 +76,7 @@ class Tokenizer {
   Tokenizer(const Tokenizer&) = delete;
   Tokenizer& operator=(const Tokenizer&) = delete;
 
-  // INVALID_ARGUMENT where the text exceeds 256 MiB.
+  // INVALID_ARGUMENT where the text exceeds 64 MiB.
   virtual absl::StatusOr<std::vector<TokenId>> Encode(
       absl::string_view text, const EncodeOptions& options) const = 0;
 
