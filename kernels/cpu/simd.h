@@ -120,7 +120,9 @@ ANYPREC_INLINE F32x16 BFloat16High(I32x16 a) {
 }
 // sum + a.low * b.low + a.high * b.high, lanes seen as pairs of int16.
 ANYPREC_INLINE I32x16 DotPairs(I32x16 sum, I32x16 a, I32x16 b) {
-  return {_mm512_dpwssd_epi32(sum.v, a.v, b.v)};
+  // As assembly because gcc 12 copies every sum before and after the intrinsic.
+  asm("vpdpwssd %2, %1, %0" : "+v"(sum.v) : "v"(a.v), "v"(b.v));
+  return sum;
 }
 
 #elif defined(__AVX2__)
