@@ -87,6 +87,20 @@ absl::Status CheckTensor(const TensorInfo& needed,
                    DTypeName(needed.dtype), " ", ShapeToString(needed.shape)));
 }
 
+absl::Status CheckVersion(const SafetensorsFile& file) {
+  const auto version = file.metadata().find("format_version");
+  if (version != file.metadata().end() &&
+      version->second == kParentModelVersion) {
+    return absl::OkStatus();
+  }
+  return absl::UnimplementedError(absl::StrCat(
+      file.path(), ": format_version in __metadata__ is ",
+      version == file.metadata().end()
+          ? "missing"
+          : absl::StrCat("\"", PrintableName(version->second), "\""),
+      ", supported is \"", kParentModelVersion, "\""));
+}
+
 // Whether the file states `parts` checksums for a tensor.
 absl::Status CheckChecksums(const SafetensorsFolder::Entry& entry, int parts) {
   const std::string key = absl::StrCat("crc32c:", entry.tensor->info.name);
@@ -142,6 +156,9 @@ ParentModelFile::ParentModelFile(std::string path, ModelConfig config,
       tensors_(std::move(tensors)) {}
 
 absl::Status ParentModelFile::CheckTensors() {
+  for (const auto& file : tensors_->files()) {
+    RETURN_IF_ERROR(CheckVersion(*file));
+  }
   for (const SafetensorsWriter::TensorSpec& spec :
        ParentModelTensors(config_)) {
     const SafetensorsFolder::Entry* entry = tensors_->Find(spec.info.name);

@@ -14,6 +14,9 @@
 
 namespace anyprec {
 
+// "format_version" in the metadata of every file: what FORMAT.md describes.
+inline constexpr char kParentModelVersion[] = "1";
+
 // A linear layer of a decoder block.
 struct LinearSpec {
   std::string name;  // "model.layers.0.self_attn.q_proj"

@@ -162,6 +162,7 @@ absl::Status ParentModelWriter::OpenJournal() {
   SafetensorsWriter::Options options;
   options.max_shard_bytes = options_.max_shard_bytes;
   options.metadata["format"] = "anyprec";
+  options.metadata["format_version"] = kParentModelVersion;
   const bool resume = absl::StartsWith(*text, head);
   options.resume = resume;
   if (!resume) RETURN_IF_ERROR(StartAfresh());

@@ -1,0 +1,229 @@
+#include "runtime/format/parent_model_writer.h"
+
+#include <filesystem>
+#include <map>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "gtest/gtest.h"
+#include "runtime/format/parent_model_file.h"
+#include "tests/runtime/format/test_files.h"
+
+namespace anyprec {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Three layers, so that there is something to interrupt.
+ModelConfig ThreeLayers() {
+  ModelConfig config = TinyParentConfig();
+  config.num_layers = 3;
+  return config;
+}
+
+std::map<std::string, std::string> Contents(const std::string& folder) {
+  std::map<std::string, std::string> contents;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    contents[entry.path().filename()] = ReadBytes(entry.path());
+  }
+  return contents;
+}
+
+TEST(ParentModelWriterTest, AnInterruptedRunEndsInTheSameBytes) {
+  const ScratchFolder folder;
+  const ModelConfig config = ThreeLayers();
+  ASSERT_TRUE(WriteTinyParent(folder.File("whole"), config).ok());
+  const auto whole = Contents(folder.File("whole"));
+  EXPECT_EQ(whole.size(), 2u);  // config.json and model.safetensors
+  for (int commits = 0; commits <= 4; ++commits) {
+    const std::string path = folder.File(absl::StrCat("cut", commits));
+    ASSERT_TRUE(WriteTinyParent(path, config, commits).ok());
+    EXPECT_FALSE(fs::exists(path));
+    if (commits < 3) {  // twice
+      ASSERT_TRUE(WriteTinyParent(path, config, /*commits=*/1).ok());
+    }
+    ASSERT_TRUE(WriteTinyParent(path, config).ok());
+    EXPECT_EQ(Contents(path), whole) << commits;
+    EXPECT_FALSE(fs::exists(path + ".partial"));
+  }
+}
+
+TEST(ParentModelWriterTest, AShardedRunEndsInTheSameBytesToo) {
+  const ScratchFolder folder;
+  const ModelConfig config = ThreeLayers();
+  constexpr int64_t kShardBytes = 10'000;
+  ASSERT_TRUE(
+      WriteTinyParent(folder.File("whole"), config, 100, "", kShardBytes).ok());
+  ASSERT_TRUE(
+      WriteTinyParent(folder.File("cut"), config, 2, "", kShardBytes).ok());
+  ASSERT_TRUE(
+      WriteTinyParent(folder.File("cut"), config, 100, "", kShardBytes).ok());
+  EXPECT_EQ(Contents(folder.File("cut")), Contents(folder.File("whole")));
+  EXPECT_GT(Contents(folder.File("cut")).size(), 3u);
+  const auto file = ParentModelFile::Open(folder.File("cut"), {});
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_TRUE((*file)->LoadLinear("model.layers.2.self_attn.k_proj").ok());
+}
+
+TEST(ParentModelWriterTest, ATornJournalLineCostsOneLayer) {
+  const ScratchFolder folder;
+  const ModelConfig config = ThreeLayers();
+  ASSERT_TRUE(WriteTinyParent(folder.File("whole"), config).ok());
+  ASSERT_TRUE(WriteTinyParent(folder.File("cut"), config, 2).ok());
+  const std::string journal = ReadBytes(folder.File("cut.partial/journal"));
+  folder.Write("cut.partial/journal", journal.substr(0, journal.size() - 10));
+  {
+    const auto writer = ParentModelWriter::Open(folder.File("cut"), config, {});
+    ASSERT_TRUE(writer.ok()) << writer.status();
+    EXPECT_TRUE((*writer)->IsCommitted(0));
+    EXPECT_EQ((*writer)->Note(0), "note 0\n%");
+    EXPECT_FALSE((*writer)->IsCommitted(1));
+  }
+  ASSERT_TRUE(WriteTinyParent(folder.File("cut"), config).ok());
+  EXPECT_EQ(Contents(folder.File("cut")), Contents(folder.File("whole")));
+}
+
+TEST(ParentModelWriterTest, OtherSettingsStartAfresh) {
+  const ScratchFolder folder;
+  ModelConfig config = ThreeLayers();
+  const std::string path = folder.File("m");
+  ASSERT_TRUE(WriteTinyParent(path, config, 2, "one", 10'000).ok());
+  EXPECT_GT(Contents(path + ".partial").size(), 2u);
+  {
+    ParentModelWriter::Options options;
+    options.fingerprint = "two";
+    const auto writer = ParentModelWriter::Open(path, config, options);
+    ASSERT_TRUE(writer.ok()) << writer.status();
+    EXPECT_FALSE((*writer)->IsCommitted(0));
+  }
+  // Nothing of the sharded run is left.
+  EXPECT_EQ(Contents(path + ".partial").size(), 2u);
+  config.quantization->sensitivity = "file";
+  const auto writer = ParentModelWriter::Open(path, config, {});
+  ASSERT_TRUE(writer.ok()) << writer.status();
+  EXPECT_FALSE((*writer)->IsCommitted(0));
+}
+
+TEST(ParentModelWriterTest, ARunKilledWhileFinishingIsFinished) {
+  const ScratchFolder folder;
+  const ModelConfig config = ThreeLayers();
+  ASSERT_TRUE(WriteTinyParent(folder.File("whole"), config).ok());
+  // As if the tensors were renamed and the folder was not.
+  ASSERT_TRUE(WriteTinyParent(folder.File("b"), config, 4).ok());
+  fs::rename(folder.File("b.partial/model.safetensors.partial"),
+             folder.File("b.partial/model.safetensors"));
+  ASSERT_TRUE(WriteTinyParent(folder.File("b"), config).ok());
+  EXPECT_EQ(Contents(folder.File("b")), Contents(folder.File("whole")));
+}
+
+TEST(ParentModelWriterTest, OneOutputHasOneWriter) {
+  const ScratchFolder folder;
+  const ModelConfig config = TinyParentConfig();
+  const auto first = ParentModelWriter::Open(folder.File("m"), config, {});
+  ASSERT_TRUE(first.ok()) << first.status();
+  ExpectError(ParentModelWriter::Open(folder.File("m"), config, {}).status(),
+              absl::StatusCode::kUnavailable, {folder.File("m")});
+}
+
+TEST(ParentModelWriterTest, AnOutputWithContentsIsLeftAlone) {
+  const ScratchFolder folder;
+  folder.Write("m/precious", "x");
+  folder.Write("file", "");
+  for (const char* name : {"m", "m/", "file"}) {
+    ExpectError(
+        ParentModelWriter::Open(folder.File(name), TinyParentConfig(), {})
+            .status(),
+        absl::StatusCode::kAlreadyExists, {folder.path()});
+  }
+  fs::create_directory(folder.File("empty"));
+  EXPECT_TRUE(WriteTinyParent(folder.File("empty/"), TinyParentConfig()).ok());
+}
+
+TEST(ParentModelWriterTest, IncompleteLayersAreNotCommitted) {
+  const ScratchFolder folder;
+  const ModelConfig config = TinyParentConfig();
+  const auto writer = ParentModelWriter::Open(folder.File("m"), config, {});
+  ASSERT_TRUE(writer.ok()) << writer.status();
+  const std::vector<float> norm(31, 1.0f);
+  ASSERT_TRUE((*writer)
+                  ->WriteDense("model.layers.0.input_layernorm.weight", norm)
+                  .ok());
+  ExpectError((*writer)->CommitLayer(0, ""),
+              absl::StatusCode::kFailedPrecondition,
+              {"\"model.layers.0.input_layernorm.weight\" was not written"});
+  ExpectError((*writer)->Finish(), absl::StatusCode::kFailedPrecondition,
+              {"layer 0 of 1 was not committed"});
+}
+
+TEST(ParentModelWriterTest, ValuesThatDoNotFitAreRefused) {
+  const ScratchFolder folder;
+  const ModelConfig config = TinyParentConfig();
+  const auto writer = ParentModelWriter::Open(folder.File("m"), config, {});
+  ASSERT_TRUE(writer.ok()) << writer.status();
+  const std::vector<float> large = {1.0f, 1e6f};
+  ExpectError((*writer)->WriteDense("model.embed_tokens.weight", large),
+              absl::StatusCode::kDataLoss,
+              {"model.embed_tokens.weight\" as fp16: element 1 is infinite"});
+  ExpectError((*writer)->WriteLinear("model.layers.0.mlp.up_proj", {}),
+              absl::StatusCode::kInvalidArgument,
+              {"\"model.layers.0.mlp.up_proj\" has 0 planes", "3 of [32, 32]"});
+}
+
+TEST(ParentModelWriterTest, ShapesThatPlanesCannotHoldAreRefused) {
+  const ScratchFolder folder;
+  ModelConfig config = TinyParentConfig();
+  config.intermediate_size = 44;
+  ExpectError(ParentModelWriter::Open(folder.File("m"), config, {}).status(),
+              absl::StatusCode::kInvalidArgument,
+              {"intermediate_size is 44", "multiple of 32"});
+  config = TinyParentConfig();
+  config.quantization->seed_bits = 5;
+  ExpectError(ParentModelWriter::Open(folder.File("m"), config, {}).status(),
+              absl::StatusCode::kInvalidArgument, {"seed_bits is 5", "2 .. 3"});
+  EXPECT_FALSE(fs::exists(folder.File("m.partial")));
+}
+
+TEST(ParentModelWriterTest, TheOriginalConfigurationKeepsItsOtherFields) {
+  const ScratchFolder folder;
+  const ModelConfig config = TinyParentConfig();
+  ParentModelWriter::Options options;
+  options.original_config_json =
+      R"({"model_type":"llama","use_cache":true,"hidden_size":99})";
+  {
+    const auto writer =
+        ParentModelWriter::Open(folder.File("m"), config, options);
+    ASSERT_TRUE(writer.ok()) << writer.status();
+  }
+  options.original_config_json = "{";
+  ExpectError(
+      ParentModelWriter::Open(folder.File("m"), config, options).status(),
+      absl::StatusCode::kInvalidArgument, {"config.json", "JSON"});
+}
+
+TEST(ParentModelWriterTest, TokenizersAreKeptInBothForms) {
+  const ScratchFolder folder;
+  folder.Write("hf/config.json", R"({"model_type":"llama","vocab_size":3,
+      "hidden_size":2,"intermediate_size":4,"num_hidden_layers":1,
+      "num_attention_heads":1})");
+  folder.Write("hf/model.safetensors", Safetensors("{}", ""));
+  folder.Write("hf/tokenizer.json", "{\"any\": \"thing\"}");
+  folder.Write("hf/pytorch_model.bin", "not this one");
+  const ModelConfig config = TinyParentConfig();
+  const auto writer = ParentModelWriter::Open(folder.File("m"), config, {});
+  ASSERT_TRUE(writer.ok()) << writer.status();
+  const auto hf = Checkpoint::Open(folder.File("hf"));
+  ASSERT_TRUE(hf.ok()) << hf.status();
+  ASSERT_TRUE((*writer)->CopyTokenizer(**hf).ok());
+  EXPECT_EQ(ReadBytes(folder.File("m.partial/tokenizer.json")),
+            "{\"any\": \"thing\"}");
+  EXPECT_FALSE(fs::exists(folder.File("m.partial/pytorch_model.bin")));
+  const auto gguf = Checkpoint::Open(TestData("llama.gguf"));
+  ASSERT_TRUE(gguf.ok()) << gguf.status();
+  ASSERT_TRUE((*writer)->CopyTokenizer(**gguf).ok());
+  const auto kept = GgufFile::Open(folder.File("m.partial/tokenizer.gguf"));
+  ASSERT_TRUE(kept.ok()) << kept.status();
+  EXPECT_EQ((*kept)->GetStringArray("tokenizer.ggml.tokens")->size(), 16u);
+}
+
+}  // namespace
+}  // namespace anyprec
