@@ -24,13 +24,11 @@ class MatchIterator {
       ASSIGN_OR_RETURN(const std::optional<TextRange> match,
                        pattern_.Find(text_, at_, scratch_));
       if (!match.has_value()) break;
-      if (match->end > at_ && match->end > match->begin) {
-        // \K lets a match begin before the place where its search did.
-        const TextRange found{std::max(match->begin, at_), match->end};
+      if (match->begin < match->end) {
         at_ = match->end;
-        return found;
+        return match;
       }
-      at_ = std::max(at_, match->begin);
+      at_ = match->begin;
       if (at_ < text_.size()) at_ += FirstUtf8Char(text_.substr(at_)).length;
     }
     at_ = text_.size();

@@ -119,8 +119,6 @@ absl::StatusOr<std::optional<TextRange>> Regex::Find(absl::string_view text,
         absl::StrCat("pre-tokenization gave up: ", ErrorText(result)));
   }
   const PCRE2_SIZE* offsets = pcre2_get_ovector_pointer(memory.match);
-  // \K in a lookahead can end a match before its start; take it for empty.
-  if (offsets[1] < offsets[0]) return TextRange{offsets[1], offsets[1]};
   return TextRange{offsets[0], offsets[1]};
 }
 
