@@ -60,12 +60,12 @@ def describe(model, tokenizer, name, ids, text, all_logits):
     continuation, gap = greedy(model, ids)
     case = {
         "name": name,
-        "text": text,
+        "prompt": text,
         "prompt_ids": ids,
         "last_logits_top8": [[int(i), round(float(v), 6)]
                              for i, v in zip(top.indices, top.values)],
-        "last_logits_sum": round(float(last.sum()), 5),
-        "last_logits_l2": round(float(last.norm()), 5),
+        "logits_sum": round(float(last.sum()), 5),
+        "logits_l2": round(float(last.norm()), 5),
         "greedy_ids": continuation,
         "greedy_text": tokenizer.decode(ids + continuation),
         "min_top2_gap": round(gap, 6),
@@ -116,7 +116,7 @@ def main():
         "tokenizer_sha256": sha256("tokenizer.model"),
         "tokenizer_cases": [{"text": s, "ids": tokenizer.encode(s)}
                             for s in strings],
-        "prompts": cases,
+        "cases": cases,
         "perplexity": {
             "file": "heldout.txt",
             "method": "the whole file as one document: BOS, then its tokens; "
