@@ -34,7 +34,7 @@ ANYPREC_INLINE void FlushStoresForTiles() { asm volatile("" ::: "memory"); }
 // scales [scale_blocks][16].
 
 // From so many rows on, 16 rows of AMX cost less than that many of vpdpwssd.
-constexpr int kMinAmxRows = 5;
+constexpr int kMinAmxRows = 7;
 constexpr int kChunkBytesSlices = 2;
 // Groups that share one decoding; their sums stay in the first-level cache.
 constexpr int kBatchGroups = 4;
@@ -280,12 +280,15 @@ void MultiplyBatch(const BitPlaneJob& job, int first_tile, int last_tile) {
 // Two tiles of weights times two groups of x: four tile registers of sums, and
 // each of the four operands loaded serves two products.
 template <int kTileCount, int kGroupCount>
-void MultiplyTilePairs(const uint8_t* w, const uint8_t* x, size_t x_stride,
-                       int slices, float* sums, bool first) {
-  const uint8_t* const w1 = w + slices * kSliceBytes;
-  const uint8_t* const x1 = x + x_stride;
+void MultiplyTilePairs(const TileProduct& product) {
+  const uint8_t* const w = product.weights;
+  const uint8_t* const w1 = w + product.weights_stride;
+  const uint8_t* const x = product.x;
+  const uint8_t* const x1 = x + product.x_stride;
+  float* const sums = product.sums;
   float* const sums1 = sums + kMaxGroups * kTileSums;
-  if (first) {
+  const int bytes = product.slices * kSliceBytes;
+  if (product.first) {
     _tile_zero(0);
     if constexpr (kGroupCount == 2) _tile_zero(1);
     if constexpr (kTileCount == 2) _tile_zero(2);
@@ -300,7 +303,7 @@ void MultiplyTilePairs(const uint8_t* w, const uint8_t* x, size_t x_stride,
       _tile_loadd(3, sums1 + kTileSums, kVectorBytes);
     }
   }
-  for (int offset = 0; offset < slices * kSliceBytes; offset += kSliceBytes) {
+  for (int offset = 0; offset < bytes; offset += kSliceBytes) {
     _tile_loadd(4, w + offset, kVectorBytes);
     _tile_loadd(6, x + offset, kVectorBytes);
     _tile_dpbf16ps(0, 4, 6);
@@ -338,18 +341,16 @@ struct AmxBf16Kernel {
     DecodeTileToBf16<kBits>(weights, tile, block, slices);
   }
 
-  static void Multiply(const uint8_t* w, int tiles, const uint8_t* x,
-                       size_t x_stride, int groups, int slices, float* sums,
-                       bool first) {
+  static void Multiply(const TileProduct& product) {
     FlushStoresForTiles();
-    if (tiles == 2 && groups == 2) {
-      MultiplyTilePairs<2, 2>(w, x, x_stride, slices, sums, first);
-    } else if (tiles == 2) {
-      MultiplyTilePairs<2, 1>(w, x, x_stride, slices, sums, first);
-    } else if (groups == 2) {
-      MultiplyTilePairs<1, 2>(w, x, x_stride, slices, sums, first);
+    if (product.tiles == 2 && product.groups == 2) {
+      MultiplyTilePairs<2, 2>(product);
+    } else if (product.tiles == 2) {
+      MultiplyTilePairs<2, 1>(product);
+    } else if (product.groups == 2) {
+      MultiplyTilePairs<1, 2>(product);
     } else {
-      MultiplyTilePairs<1, 1>(w, x, x_stride, slices, sums, first);
+      MultiplyTilePairs<1, 1>(product);
     }
   }
 };

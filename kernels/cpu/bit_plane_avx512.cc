@@ -1,5 +1,5 @@
 // Bit-plane products of decode rows for AVX-512 (VBMI, VNNI, GFNI): a GEMV that
-// computes up to four rows of x for each weight decoded.
+// computes up to eight rows of x for each weight decoded.
 //
 // Decoding 512 weights takes a few instructions for each vector of 32: planes
 // are interleaved bytewise, gf2p8affineqb turns 8 x 8 bits into indices, vpermw
@@ -148,6 +148,7 @@ void MultiplyTilesInt16(const BitPlaneJob& job, int first_tile, int last_tile,
                         int first_row, int last_row) {
   for (int tile = first_tile; tile < last_tile; ++tile) {
     int m = first_row;
+    for (; m + 8 <= last_row; m += 8) MultiplyTileInt16<kBits, 8>(job, tile, m);
     for (; m + 4 <= last_row; m += 4) MultiplyTileInt16<kBits, 4>(job, tile, m);
     for (; m + 2 <= last_row; m += 2) MultiplyTileInt16<kBits, 2>(job, tile, m);
     if (m < last_row) MultiplyTileInt16<kBits, 1>(job, tile, m);

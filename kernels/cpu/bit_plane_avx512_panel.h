@@ -91,54 +91,87 @@ inline void StoreTileSums(const BitPlaneJob& job, int tile, int m, int rows,
   }
 }
 
+// Products of up to `tiles` x `groups` tiles, as many as a kernel takes.
+struct TileProduct {
+  const uint8_t* weights;  // slices of the first tile
+  size_t weights_stride;   // bytes from tile to tile
+  int tiles;
+  const uint8_t* x;  // slices of the first group of 16 rows
+  size_t x_stride;   // bytes from group to group
+  int groups;
+  int slices;
+  float* sums;  // [tiles][kMaxGroups][16][16]
+  bool first;   // overwrite sums instead of adding to them
+};
+
+// A slice range of both operands at a time: 8 KiB for each of two tiles and two
+// groups fit the first-level cache of 32 or 48 KiB, so that x is read from
+// farther away once for all tiles of a panel.
+constexpr int kStepSlices = 8;
+
+// Multiplies a decoded panel with one scale block of x.
+template <typename Kernel>
+void MultiplyPanel(TileProduct panel, bool first_block) {
+  const auto at_most = [](int count, int most) {
+    return count < most ? count : most;
+  };
+  for (int slice = 0; slice < panel.slices; slice += kStepSlices) {
+    for (int g = 0; g < panel.groups; g += Kernel::kGroups) {
+      for (int t = 0; t < panel.tiles; t += Kernel::kTiles) {
+        TileProduct product = panel;
+        product.weights += t * panel.weights_stride + slice * kSliceBytes;
+        product.tiles = at_most(panel.tiles - t, Kernel::kTiles);
+        product.x += g * panel.x_stride + slice * kSliceBytes;
+        product.groups = at_most(panel.groups - g, Kernel::kGroups);
+        product.slices = at_most(panel.slices - slice, kStepSlices);
+        product.sums += (t * kMaxGroups + g) * kTileSums;
+        product.first = first_block && slice == 0;
+        Kernel::Multiply(product);
+      }
+    }
+  }
+}
+
 // Runs `Kernel` over tiles [first_tile, last_tile) and all rows of the job.
 // Kernel has
-//   kChunkSlices              slices of 64 columns
-//   kPanelTiles               tiles of weights decoded at a time
-//   kTiles, kGroups           tile products that it computes at a time
+//   kChunkSlices     slices of 64 columns
+//   kPanelTiles      tiles of weights decoded at a time
+//   kTiles, kGroups  tile products that Multiply takes
 //   DecodeTile(weights, tile, block, slices)
-//   Multiply(weights, tiles, x, x_stride, groups, slices, sums, first): adds
-//     products of `tiles` x `groups`, tiles `slices` slices apart, x groups
-//     `x_stride` bytes apart, sums at [tile][kMaxGroups][16][16]; overwrites
-//     them where `first`.
+//   Multiply(product)
 template <typename Kernel>
 void MultiplyPanels(const BitPlaneJob& job, int first_tile, int last_tile) {
   constexpr int kPanel = Kernel::kPanelTiles;
   constexpr int kMaxSlices = kMaxScaleBlockChunks * Kernel::kChunkSlices;
-  alignas(64) uint8_t panel[kPanel * kMaxSlices * kSliceBytes];
+  alignas(64) uint8_t decoded[kPanel * kMaxSlices * kSliceBytes];
   alignas(64) float sums[kPanel * kMaxGroups * kTileSums];
   const PackedWeights& weights = job.weights;
   const int all_groups = (job.rows + 15) / 16;
-  const size_t x_stride =
+  TileProduct panel = {};
+  panel.weights = decoded;
+  panel.x_stride =
       static_cast<size_t>(weights.chunks) * Kernel::kChunkSlices * kSliceBytes;
+  panel.sums = sums;
   for (int tile = first_tile; tile < last_tile; tile += kPanel) {
-    const int tiles = last_tile - tile < kPanel ? last_tile - tile : kPanel;
+    panel.tiles = last_tile - tile < kPanel ? last_tile - tile : kPanel;
     for (int group = 0; group < all_groups; group += kMaxGroups) {
-      const int groups =
+      panel.groups =
           all_groups - group < kMaxGroups ? all_groups - group : kMaxGroups;
-      const uint8_t* x = job.packed_x + group * x_stride;
+      panel.x = job.packed_x + group * panel.x_stride;
       for (int block = 0; block < weights.scale_blocks; ++block) {
-        const int slices =
-            ScaleBlockChunks(weights, block) * Kernel::kChunkSlices;
-        for (int t = 0; t < tiles; ++t) {
+        panel.slices = ScaleBlockChunks(weights, block) * Kernel::kChunkSlices;
+        panel.weights_stride = static_cast<size_t>(panel.slices) * kSliceBytes;
+        for (int t = 0; t < panel.tiles; ++t) {
           Kernel::DecodeTile(weights, tile + t, block,
-                             panel + t * slices * kSliceBytes);
+                             decoded + t * panel.weights_stride);
         }
-        for (int g = 0; g < groups; g += Kernel::kGroups) {
-          for (int t = 0; t < tiles; t += Kernel::kTiles) {
-            Kernel::Multiply(
-                panel + t * slices * kSliceBytes,
-                tiles - t < Kernel::kTiles ? tiles - t : Kernel::kTiles,
-                x + g * x_stride, x_stride,
-                groups - g < Kernel::kGroups ? groups - g : Kernel::kGroups,
-                slices, sums + (t * kMaxGroups + g) * kTileSums, block == 0);
-          }
-        }
-        x += static_cast<size_t>(slices) * kSliceBytes;
+        MultiplyPanel<Kernel>(panel, block == 0);
+        panel.x += panel.weights_stride;
       }
-      for (int t = 0; t < tiles; ++t) {
-        for (int g = 0; g < groups; ++g) {
-          const int m = (group + g) * 16;
+      // Tiles of one group in turn: they are neighbours in y.
+      for (int g = 0; g < panel.groups; ++g) {
+        const int m = (group + g) * 16;
+        for (int t = 0; t < panel.tiles; ++t) {
           StoreTileSums(job, tile + t, m, job.rows - m < 16 ? job.rows - m : 16,
                         sums + (t * kMaxGroups + g) * kTileSums);
         }

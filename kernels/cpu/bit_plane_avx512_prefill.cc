@@ -8,32 +8,33 @@ namespace {
 
 // One tile times up to four groups of rows: four weight rows at a time keep 16
 // sums in registers, and each step loads 4 + 4 operands for 16 products.
-template <typename MultiplyAdd, int kGroups>
-ANYPREC_INLINE void MultiplyTile(const uint8_t* weights, const uint8_t* x,
-                                 size_t x_stride, int slices, float* sums,
-                                 bool first, MultiplyAdd multiply_add) {
+template <int kGroups, typename MultiplyAdd>
+ANYPREC_INLINE void MultiplyTile(const TileProduct& product,
+                                 MultiplyAdd multiply_add) {
   constexpr int kRows = 4;
   for (int row = 0; row < kTileRows; row += kRows) {
+    float* const sums = product.sums + row * 16;
     __m512 acc[kRows][kGroups];
 #pragma GCC unroll 4
     for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
       for (int g = 0; g < kGroups; ++g) {
-        acc[r][g] = first
+        acc[r][g] = product.first
                         ? _mm512_setzero_ps()
-                        : _mm512_load_ps(sums + g * kTileSums + (row + r) * 16);
+                        : _mm512_load_ps(sums + g * kTileSums + r * 16);
       }
     }
-    for (int slice = 0; slice < slices; ++slice) {
+    for (int slice = 0; slice < product.slices; ++slice) {
+      const uint8_t* const x = product.x + slice * kSliceBytes;
       const auto* const w = reinterpret_cast<const int32_t*>(
-          weights + slice * kSliceBytes + row * kVectorBytes);
+          product.weights + slice * kSliceBytes + row * kVectorBytes);
 #pragma GCC unroll 2
       for (int step = 0; step < 16; ++step) {
         __m512i columns[kGroups];
 #pragma GCC unroll 4
         for (int g = 0; g < kGroups; ++g) {
-          columns[g] = _mm512_load_si512(
-              x + g * x_stride + slice * kSliceBytes + step * kVectorBytes);
+          columns[g] =
+              _mm512_load_si512(x + g * product.x_stride + step * kVectorBytes);
         }
 #pragma GCC unroll 4
         for (int r = 0; r < kRows; ++r) {
@@ -49,24 +50,22 @@ ANYPREC_INLINE void MultiplyTile(const uint8_t* weights, const uint8_t* x,
     for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
       for (int g = 0; g < kGroups; ++g) {
-        _mm512_store_ps(sums + g * kTileSums + (row + r) * 16, acc[r][g]);
+        _mm512_store_ps(sums + g * kTileSums + r * 16, acc[r][g]);
       }
     }
   }
 }
 
 template <typename MultiplyAdd>
-void MultiplyGroups(const uint8_t* weights, const uint8_t* x, size_t x_stride,
-                    int groups, int slices, float* sums, bool first,
-                    MultiplyAdd multiply_add) {
-  if (groups == 4) {
-    MultiplyTile<MultiplyAdd, 4>(weights, x, x_stride, slices, sums, first,
-                                 multiply_add);
+void MultiplyGroups(TileProduct product, MultiplyAdd multiply_add) {
+  if (product.groups == 4) {
+    MultiplyTile<4>(product, multiply_add);
     return;
   }
-  for (int g = 0; g < groups; ++g) {
-    MultiplyTile<MultiplyAdd, 1>(weights, x + g * x_stride, x_stride, slices,
-                                 sums + g * kTileSums, first, multiply_add);
+  for (int g = 0; g < product.groups; ++g) {
+    MultiplyTile<1>(product, multiply_add);
+    product.x += product.x_stride;
+    product.sums += kTileSums;
   }
 }
 
@@ -82,11 +81,9 @@ struct Bf16Kernel {
     DecodeTileToBf16<kBits>(weights, tile, block, slices);
   }
 
-  static void Multiply(const uint8_t* weights, int, const uint8_t* x,
-                       size_t x_stride, int groups, int slices, float* sums,
-                       bool first) {
+  static void Multiply(const TileProduct& product) {
     MultiplyGroups(
-        weights, x, x_stride, groups, slices, sums, first,
+        product,
         [](__m512 sum, __m512i a, __m512i b) __attribute__((always_inline)) {
           return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(a),
                                   reinterpret_cast<__m512bh>(b));
@@ -128,11 +125,9 @@ struct Float32Kernel {
     }
   }
 
-  static void Multiply(const uint8_t* weights, int, const uint8_t* x,
-                       size_t x_stride, int groups, int slices, float* sums,
-                       bool first) {
+  static void Multiply(const TileProduct& product) {
     MultiplyGroups(
-        weights, x, x_stride, groups, slices, sums, first,
+        product,
         [](__m512 sum, __m512i a, __m512i b) __attribute__((always_inline)) {
           return _mm512_fmadd_ps(_mm512_castsi512_ps(a), _mm512_castsi512_ps(b),
                                  sum);
