@@ -18,12 +18,13 @@ namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 
 // The exponent below which a block adds nothing (logit_math.h).
-constexpr float kNegligible = -32.0f;
+constexpr float kNegligible = -28.0f;
 
 // At most 16 lanes, so that lanes divide kLogitBlock on every target.
 using FloatTag = hn::CappedTag<float, 16>;
 
-// x * 0 is NaN where x is not finite, and stays in the sum.
+// x * 0 is NaN where x is not finite, and stays in the sum. Each block sums up
+// its own, so that blocks do not wait for each other.
 bool BlockMaximaOfFullBlocks(const float* logits, size_t blocks,
                              float* maxima) {
   const FloatTag d;
@@ -33,15 +34,29 @@ bool BlockMaximaOfFullBlocks(const float* logits, size_t blocks,
   for (size_t b = 0; b < blocks; ++b) {
     const float* const block = logits + b * kLogitBlock;
     auto largest = hn::LoadU(d, block);
-    poison = hn::MulAdd(largest, zero, poison);
+    auto block_poison = hn::Mul(largest, zero);
     for (size_t i = lanes; i < kLogitBlock; i += lanes) {
       const auto values = hn::LoadU(d, block + i);
       largest = hn::Max(largest, values);
-      poison = hn::MulAdd(values, zero, poison);
+      block_poison = hn::MulAdd(values, zero, block_poison);
     }
+    poison = hn::Add(poison, block_poison);
     maxima[b] = hn::GetLane(hn::MaxOfLanes(d, largest));
   }
   return hn::AllTrue(d, hn::Eq(poison, zero));
+}
+
+float LargestOfValues(const float* values, size_t count) {
+  const FloatTag d;
+  const size_t lanes = hn::Lanes(d);
+  auto largest = hn::Set(d, values[0]);
+  size_t i = 0;
+  for (; i + lanes <= count; i += lanes) {
+    largest = hn::Max(largest, hn::LoadU(d, values + i));
+  }
+  float max = hn::GetLane(hn::MaxOfLanes(d, largest));
+  for (; i < count; ++i) max = std::max(max, values[i]);
+  return max;
 }
 
 // exp(x) for x in [-87, 0]: 2^n * 2^f with n whole and |f| <= 1/2. The Taylor
@@ -94,6 +109,11 @@ namespace anyprec {
 
 HWY_EXPORT(BlockMaximaOfFullBlocks);
 HWY_EXPORT(ExpSumsOfFullBlocks);
+HWY_EXPORT(LargestOfValues);
+
+float Largest(std::span<const float> values) {
+  return HWY_DYNAMIC_DISPATCH(LargestOfValues)(values.data(), values.size());
+}
 
 bool BlockMaxima(std::span<const float> logits, std::vector<float>& maxima) {
   const size_t full = logits.size() / kLogitBlock;
@@ -101,7 +121,7 @@ bool BlockMaxima(std::span<const float> logits, std::vector<float>& maxima) {
   maxima.resize(full + (rest.empty() ? 0 : 1));
   bool finite = HWY_DYNAMIC_DISPATCH(BlockMaximaOfFullBlocks)(
       logits.data(), full, maxima.data());
-  if (!rest.empty()) maxima[full] = *std::max_element(rest.begin(), rest.end());
+  if (!rest.empty()) maxima[full] = Largest(rest);
   for (const float logit : rest) finite = finite && std::isfinite(logit);
   return finite;
 }

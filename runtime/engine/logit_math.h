@@ -1,4 +1,4 @@
-// The two passes over a row of logits that sampling needs, on the widest SIMD
+// The passes over a row of logits that sampling needs, on the widest SIMD
 // the machine has. A row of 128k logits is half a megabyte: everything after
 // them looks at a few blocks only.
 //
@@ -20,9 +20,12 @@ inline constexpr size_t kLogitBlock = 64;
 // short. Returns whether every logit is finite; maxima mean nothing otherwise.
 bool BlockMaxima(std::span<const float> logits, std::vector<float>& maxima);
 
+// REQUIRES: values are finite and at least one.
+float Largest(std::span<const float> values);
+
 // Sets sums[b] to the sum of exp((logit - max) * inverse_temperature) over
 // block b, and returns the sum of all. Each exp is good to a few units in the
-// last place; blocks whose every exp is below e^-32 count as 0, as all of them
+// last place; blocks whose every exp is below e^-28 count as 0, as all of them
 // together are less than the rounding of the sum.
 //   maxima  as BlockMaxima sets them; `max` is the largest
 // REQUIRES: inverse_temperature > 0 and finite.

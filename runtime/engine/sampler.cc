@@ -22,13 +22,25 @@ uint64_t Mix(uint64_t x) {
   return x ^ (x >> 31);
 }
 
-// Uniform in [0, 1), from a counter: no state to carry or to restore.
-double Uniform(uint64_t seed, int index) {
-  constexpr uint64_t kGoldenGamma = 0x9e3779b97f4a7c15;
-  const uint64_t counter = Mix(seed + kGoldenGamma) +
-                           (static_cast<uint64_t>(index) + 1) * kGoldenGamma;
-  return static_cast<double>(Mix(counter) >> 11) * 0x1p-53;
-}
+// The random numbers of one draw: a function of seed and index, so that there
+// is no state to carry from token to token or to restore.
+class RandomStream {
+ public:
+  RandomStream(uint64_t seed, int index)
+      : state_(Mix(Mix(seed + kGoldenGamma) +
+                   (static_cast<uint64_t>(index) + 1) * kGoldenGamma)) {}
+
+  // Uniform in [0, 1).
+  double Next() {
+    state_ += kGoldenGamma;
+    return static_cast<double>(Mix(state_) >> 11) * 0x1p-53;
+  }
+
+ private:
+  static constexpr uint64_t kGoldenGamma = 0x9e3779b97f4a7c15;
+
+  uint64_t state_;
+};
 
 // By logit, the smaller id first among equals.
 bool Likelier(const ScoredToken& a, const ScoredToken& b) {
@@ -100,7 +112,7 @@ struct Softmax {
 // log of the sum of exp(logits).
 double LogSumExp(std::span<const float> logits, std::span<const float> maxima,
                  std::vector<float>& sums) {
-  const float max = *std::max_element(maxima.begin(), maxima.end());
+  const float max = Largest(maxima);
   return max + std::log(BlockExpSums(logits, maxima, max, 1.0f, sums));
 }
 
@@ -120,23 +132,32 @@ TokenId DrawFrom(std::span<const ScoredToken> candidates,
   return candidates.front().token;  // rounding ate the last of the weights
 }
 
-TokenId DrawFromAll(std::span<const float> logits, const Softmax& softmax,
-                    double u, SamplerScratch& scratch) {
-  double left = u * BlockExpSums(logits, scratch.maxima, softmax.max,
-                                 softmax.inverse_temperature, scratch.sums);
-  for (size_t b = 0; b < scratch.sums.size(); ++b) {
-    if (left >= scratch.sums[b]) {
-      left -= scratch.sums[b];
-      continue;
-    }
-    const size_t end = std::min(logits.size(), (b + 1) * kLogitBlock);
-    for (size_t i = b * kLogitBlock; i < end; ++i) {
-      left -= softmax.Weight(logits[i]);
-      if (left < 0) return static_cast<TokenId>(i);
-    }
-    return static_cast<TokenId>(end - 1);  // the scalar exp rounds otherwise
+// Draws from all tokens without a look at most of them (von Neumann's
+// rejection): a token of a block as if each were as likely as the block's
+// likeliest, which is then kept with the probability that is right for it. At
+// least one in kLogitBlock proposals is kept.
+TokenId DrawFromAll(std::span<const float> logits,
+                    std::span<const float> maxima, const Softmax& softmax,
+                    RandomStream random, std::vector<double>& ends) {
+  ends.clear();
+  double total = 0;
+  for (size_t b = 0; b < maxima.size(); ++b) {
+    const size_t size = std::min(kLogitBlock, logits.size() - b * kLogitBlock);
+    total += softmax.Weight(maxima[b]) * static_cast<double>(size);
+    ends.push_back(total);
   }
-  return static_cast<TokenId>(logits.size() - 1);
+  while (true) {
+    const double place = random.Next() * total;
+    const size_t b =
+        std::upper_bound(ends.begin(), ends.end() - 1, place) - ends.begin();
+    const double offset =
+        (place - (b == 0 ? 0 : ends[b - 1])) / softmax.Weight(maxima[b]);
+    const size_t token = std::min(b * kLogitBlock + static_cast<size_t>(offset),
+                                  logits.size() - 1);
+    const float ratio =
+        std::exp((logits[token] - maxima[b]) * softmax.inverse_temperature);
+    if (random.Next() < ratio) return static_cast<TokenId>(token);
+  }
 }
 
 // How many of `candidates`, likeliest first, it takes to reach `mass`; 0 where
@@ -231,8 +252,9 @@ std::span<const float> Sampler::Penalize(std::span<const float> logits,
   return scratch.logits;
 }
 
-TokenId Sampler::Draw(std::span<const float> logits, float max, double u,
+TokenId Sampler::Draw(std::span<const float> logits, float max, int index,
                       SamplerScratch& scratch) const {
+  RandomStream random(seed_, index);
   const Softmax softmax = {max, 1.0f / params_.temperature};
   const bool cuts_k =
       params_.top_k > 0 && static_cast<size_t>(params_.top_k) < logits.size();
@@ -254,7 +276,7 @@ TokenId Sampler::Draw(std::span<const float> logits, float max, double u,
     CollectFrom(logits, scratch.maxima, softmax.LogitOf(params_.min_p),
                 candidates);
   } else {
-    return DrawFromAll(logits, softmax, u, scratch);
+    return DrawFromAll(logits, scratch.maxima, softmax, random, scratch.ends);
   }
   if (params_.min_p > 0.0f) {
     const float bound = softmax.LogitOf(params_.min_p);
@@ -262,7 +284,7 @@ TokenId Sampler::Draw(std::span<const float> logits, float max, double u,
       return candidate.logit < bound;
     });
   }
-  return DrawFrom(candidates, softmax, u);
+  return DrawFrom(candidates, softmax, random.Next());
 }
 
 absl::StatusOr<TokenOutput> Sampler::Sample(std::span<const float> logits,
@@ -275,13 +297,12 @@ absl::StatusOr<TokenOutput> Sampler::Sample(std::span<const float> logits,
   const std::span<const float> scores =
       penalizes_ ? Penalize(logits, scratch) : logits;
   if (!BlockMaxima(scores, scratch.maxima)) return not_finite();
-  const float max =
-      *std::max_element(scratch.maxima.begin(), scratch.maxima.end());
+  const float max = Largest(scratch.maxima);
 
   TokenOutput output;
   output.token = params_.temperature < kGreedyTemperature
                      ? ArgMax(scores, scratch.maxima, max)
-                     : Draw(scores, max, Uniform(seed_, index), scratch);
+                     : Draw(scores, max, index, scratch);
   if (penalizes_) ++uses_[output.token].in_answer;
   if (!top_logprobs_.has_value()) return output;
 

@@ -37,6 +37,7 @@ struct SamplerScratch {
   std::vector<float> model_maxima;  // by block, of the model's own logits
   std::vector<float> sums;
   std::vector<float> bounds;
+  std::vector<double> ends;
   std::vector<ScoredToken> candidates;
 };
 
@@ -60,7 +61,7 @@ class Sampler {
  private:
   std::span<const float> Penalize(std::span<const float> logits,
                                   SamplerScratch& scratch) const;
-  TokenId Draw(std::span<const float> logits, float max, double u,
+  TokenId Draw(std::span<const float> logits, float max, int index,
                SamplerScratch& scratch) const;
 
   struct Uses {
