@@ -33,10 +33,9 @@ SentencePieceCutter::SentencePieceCutter(const SentencePieceProto& model) {
       previous = c.code_point;
     }
   }
-  // A charsmap, and the removal of white space, look at what is around. An
-  // unknown space would be one token with the unknown characters before it.
+  // The removal of white space looks at what is around. An unknown space would
+  // be one token with the unknown characters before it.
   enabled_ = model.model_type == SentencePieceProto::kBpe && space_is_known &&
-             model.precompiled_charsmap.empty() &&
              !model.remove_extra_whitespaces;
 }
 

@@ -137,7 +137,15 @@ absl::Status ParseTrainerSpec(absl::string_view bytes,
   return ForEachField(bytes, "trainer_spec", [&](const Field& field) {
     if (field.wire_type != kVarint) return absl::OkStatus();
     const int value = static_cast<int>(field.value);
-    if (field.number == 3) model.model_type = value;
+    if (field.number == 3) {
+      if (value != SentencePieceProto::kUnigram &&
+          value != SentencePieceProto::kBpe) {
+        return absl::UnimplementedError(
+            absl::StrCat("trainer_spec.model_type: ", value,
+                         " is not supported, only 1 (unigram) and 2 (BPE)"));
+      }
+      model.model_type = value;
+    }
     if (field.number == 24 && field.value != 0) {
       return absl::UnimplementedError(
           "trainer_spec.treat_whitespace_as_suffix: true");
@@ -153,8 +161,11 @@ absl::Status ParseTrainerSpec(absl::string_view bytes,
 absl::Status ParseNormalizerSpec(absl::string_view bytes,
                                  SentencePieceProto& model) {
   return ForEachField(bytes, "normalizer_spec", [&](const Field& field) {
-    if (field.number == 2 && field.wire_type == kBytes) {
-      model.precompiled_charsmap = std::string(field.bytes);
+    if (field.number == 2 && field.wire_type == kBytes &&
+        !field.bytes.empty()) {
+      return absl::UnimplementedError(
+          "normalizer_spec.precompiled_charsmap: only models with the "
+          "normalization rule \"identity\" are supported");
     }
     if (field.wire_type != kVarint) return absl::OkStatus();
     if (field.number == 3) model.add_dummy_prefix = field.value != 0;

@@ -45,19 +45,19 @@ struct SentencePieceProto {
   int unk_id = 0;
   int bos_id = 1;  // -1: none
   int eos_id = 2;
-  std::string precompiled_charsmap;
   bool add_dummy_prefix = true;
   bool remove_extra_whitespaces = true;
 };
 
 // INVALID_ARGUMENT naming piece or field where `bytes` is no such message, a
 // type is unknown, a score is not a number, or a piece is empty, not UTF-8 or
-// not unique. UNIMPLEMENTED where spaces are not written as U+2581 at the front
-// of words.
+// not unique. UNIMPLEMENTED for model types that are neither unigram nor BPE,
+// where spaces are not written as U+2581 at the front of words, and for models
+// that rewrite characters (no Llama does; the library follows the offsets in
+// such a table without checking them).
 absl::StatusOr<SentencePieceProto> ParseSentencePieceProto(
     absl::string_view bytes);
 
-// A model without a precompiled_charsmap.
 std::string SerializeSentencePieceProto(const SentencePieceProto& model);
 
 // What, appended to a serialized model, takes its dummy prefix away: messages

@@ -94,6 +94,16 @@ TEST(SentencePieceProtoTest, NamesThePieceThatIsMalformed) {
       absl::StrContains(message({}), "pieces: the vocabulary is empty"));
 }
 
+TEST(SentencePieceProtoTest, RefusesModelsThatRewriteCharacters) {
+  // normalizer_spec { precompiled_charsmap: "x" }
+  const std::string bytes = SerializeSentencePieceProto(SmallModel()) +
+                            std::string("\x1A\x03\x12\x01x");
+  const auto read = ParseSentencePieceProto(bytes);
+  EXPECT_EQ(read.status().code(), absl::StatusCode::kUnimplemented);
+  EXPECT_TRUE(
+      absl::StrContains(read.status().message(), "precompiled_charsmap"));
+}
+
 class SentencePieceTokenizerTest : public testing::Test {
  protected:
   void SetUp() override {
