@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <iterator>
 #include <limits>
 #include <vector>
 
@@ -70,7 +71,7 @@ class TileAttention {
     const int tiles = last / block_tokens * kv_.tiles_per_block() +
                       last % block_tokens / kPanelRows + 1;
     for (int first = 0; first < tiles; first += kKeyPanels) {
-      AttendChunk(first, std::min(kKeyPanels, tiles - first));
+      AttendChunk(Locate(first, std::min(kKeyPanels, tiles - first)));
     }
     StoreResults(y);
   }
@@ -105,50 +106,70 @@ class TileAttention {
     }
   }
 
+  // A chunk of the cache: up to kKeyPanels tiles that follow each other.
+  struct Chunk {
+    int tiles;
+    const void* keys[kKeyPanels];
+    const void* values[kKeyPanels];
+    int first_position[kKeyPanels];
+    int tokens[kKeyPanels];  // 0 from `tiles` on
+  };
+
+  Chunk Locate(int first_tile, int tiles) const {
+    Chunk chunk = {};
+    chunk.tiles = tiles;
+    for (int i = 0; i < tiles; ++i) {
+      const int index = (first_tile + i) / kv_.tiles_per_block();
+      const int tile = (first_tile + i) % kv_.tiles_per_block();
+      const int block = tile_.sequence->blocks[index];
+      chunk.keys[i] = kv_.keys(layer_, block, tile_.kv_head, tile);
+      chunk.values[i] = kv_.values(layer_, block, tile_.kv_head, tile);
+      chunk.first_position[i] =
+          index * kv_.layout().block_tokens + tile * kPanelRows;
+      chunk.tokens[i] = kv_.tile_tokens(tile);
+    }
+    return chunk;
+  }
+
   // The tokens of the chunk that `row` sees. Empty panels have begin = end = 0.
-  KeyRange Visible(int first_tile, int tiles, int row) const {
+  KeyRange Visible(const Chunk& chunk, int row) const {
     KeyRange range = {};
     const int seen = Position(row) + 1;
-    for (int i = 0; i < tiles; ++i) {
-      const int tile = (first_tile + i) % kv_.tiles_per_block();
-      const int block = (first_tile + i) / kv_.tiles_per_block();
-      const int first = block * kv_.layout().block_tokens + tile * kPanelRows;
-      range.end[i] = std::clamp(seen - first, 0, kv_.tile_tokens(tile));
+    for (int i = 0; i < kKeyPanels; ++i) {
+      range.end[i] =
+          std::clamp(seen - chunk.first_position[i], 0, chunk.tokens[i]);
     }
     return range;
   }
 
-  void AttendChunk(int first_tile, int tiles) {
-    const void* keys[kKeyPanels];
-    const void* values[kKeyPanels] = {};
-    for (int i = 0; i < tiles; ++i) {
-      const int block =
-          tile_.sequence->blocks[(first_tile + i) / kv_.tiles_per_block()];
-      const int tile = (first_tile + i) % kv_.tiles_per_block();
-      keys[i] = kv_.keys(layer_, block, tile_.kv_head, tile);
-      values[i] = kv_.values(layer_, block, tile_.kv_head, tile);
-    }
-    Score(keys, tiles);
+  void AttendChunk(const Chunk& chunk) {
+    Score(chunk);
     KeyRange ranges[kMaxTileRows];
     for (int row = 0; row < rows_; ++row) {
-      ranges[row] = Visible(first_tile, tiles, row);
+      ranges[row] = Visible(chunk, row);
       state_.rescale[row] =
           kernels_.softmax(ranges[row], state_.scores.data() + row * kKeyChunk,
                            &state_.max[row], &state_.sum[row]);
     }
     // What the first row sees, all rows see.
-    kernels_.accumulate_values(kv_.panel_type(), rows_, ranges[0],
-                               state_.scores.data(), state_.rescale, values,
-                               kv_.value_width(), state_.out.data());
+    kernels_.accumulate_values(
+        kv_.panel_type(), rows_, ranges[0], state_.scores.data(),
+        state_.rescale, chunk.values, kv_.value_width(), state_.out.data());
+    // The last row sees the most.
+    if (SameRange(ranges[0], ranges[rows_ - 1])) return;
     for (int row = 1; row < rows_; ++row) {
-      if (Position(row) == Position(0)) continue;
-      AccumulateRest(ranges[0], ranges[row], row, values);
+      AccumulateRest(ranges[0], ranges[row], row, chunk.values);
     }
+  }
+
+  static bool SameRange(const KeyRange& a, const KeyRange& b) {
+    return std::equal(std::begin(a.end), std::end(a.end), b.end);
   }
 
   // Adds the tokens that `row` sees and the first row does not.
   void AccumulateRest(const KeyRange& common, KeyRange range, int row,
                       const void* const* values) {
+    if (SameRange(common, range)) return;
     constexpr float kUnchanged = 1;
     std::copy(std::begin(common.end), std::end(common.end), range.begin);
     kernels_.accumulate_values(
@@ -157,13 +178,13 @@ class TileAttention {
         state_.out.data() + static_cast<size_t>(row) * kv_.value_width());
   }
 
-  void Score(const void* const* keys, int tiles) {
+  void Score(const Chunk& chunk) {
     const int most = kernels_.panels_for_rows(rows_);
-    for (int first = 0; first < tiles;) {
+    for (int first = 0; first < chunk.tiles;) {
       int panels = most;
-      while (panels > tiles - first) panels /= 2;
+      while (panels > chunk.tiles - first) panels /= 2;
       kernels_.multiply(kv_.panel_type(), rows_, panels, state_.queries.data(),
-                        keys + first, shape_.head_dim,
+                        chunk.keys + first, shape_.head_dim,
                         state_.scores.data() + first * kPanelRows, kKeyChunk);
       first += panels;
     }

@@ -68,6 +68,11 @@ int RowsInBlock(int rows, int blocks, int block) {
 // fewer, decoding them in the product is cheaper than writing and reading fp32.
 constexpr int kBlocksWorthUnpacking = 3;
 
+// A quarter of the second-level cache of the smallest machine in mind (1 MiB);
+// the rows, which stream through, and other threads want the rest.
+constexpr size_t kCachedBytes = size_t{256} << 10;
+constexpr size_t kMaxGroup = 32;
+
 // Values for each thread that outlive a call, so that no call allocates.
 float* ThreadScratch(size_t floats) {
   thread_local std::vector<float> scratch;
@@ -289,25 +294,33 @@ void DenseLinear::MultiplyPanels(const PackedRows& packed, size_t first,
                                  size_t last, float* y, bool accumulate) const {
   const bool unpack = !packed.as_int16 && type_ != PanelType::kFloat32 &&
                       packed.blocks() >= kBlocksWorthUnpacking;
-  const int most = kernels_.panels_for_rows(packed.rows_in(0));
   const size_t unpacked_floats = static_cast<size_t>(padded_k_) * kPanelRows;
-  while (first < last) {
-    int count = most;
-    while (static_cast<size_t>(count) > last - first) count /= 2;
-    const void* pointers[4];
-    for (int i = 0; i < count; ++i) {
+  const size_t bytes = unpack ? unpacked_floats * 4 : panel_bytes();
+  const size_t most = kernels_.panels_for_rows(packed.rows_in(0));
+  // Panels that stay in the second-level cache while all blocks of rows pass.
+  const size_t group =
+      std::clamp(kCachedBytes / bytes / most * most, most, kMaxGroup);
+  for (; first < last; first += group) {
+    const size_t size = std::min(group, last - first);
+    const void* pointers[kMaxGroup];
+    for (size_t i = 0; i < size; ++i) {
       pointers[i] = panel(first + i);
       if (!unpack) continue;
       float* const unpacked =
-          ThreadScratch(most * unpacked_floats) + i * unpacked_floats;
+          ThreadScratch(group * unpacked_floats) + i * unpacked_floats;
       kernels_.unpack(type_, pointers[i], padded_k_, unpacked);
       pointers[i] = unpacked;
     }
     for (int block = 0; block < packed.blocks(); ++block) {
-      MultiplyGroup(packed, block, unpack ? PanelType::kFloat32 : type_,
-                    pointers, count, first, y, accumulate);
+      for (size_t i = 0; i < size;) {
+        size_t count = most;
+        while (count > size - i) count /= 2;
+        MultiplyGroup(packed, block, unpack ? PanelType::kFloat32 : type_,
+                      pointers + i, static_cast<int>(count), first + i, y,
+                      accumulate);
+        i += count;
+      }
     }
-    first += count;
   }
 }
 

@@ -113,13 +113,9 @@ template <int kRows, int kPanels>
 void MultiplyInt16Tile(const int32_t* x, const float* scales,
                        const void* const* weights, int k, float* out,
                        size_t out_stride) {
-  F32x16 total[kRows][kPanels];
   const int8_t* panel[kPanels];
   for (int p = 0; p < kPanels; ++p) {
     panel[p] = static_cast<const int8_t*>(weights[p]);
-  }
-  for (int m = 0; m < kRows; ++m) {
-    for (int p = 0; p < kPanels; ++p) total[m][p] = Splat(0);
   }
   for (int begin = 0; begin < k; begin += kActivationSegment) {
     const int end =
@@ -144,16 +140,14 @@ void MultiplyInt16Tile(const int32_t* x, const float* scales,
         }
       }
     }
+    // Totals stay in `out`: in registers they would leave too few for `sum`.
     for (int m = 0; m < kRows; ++m) {
       const F32x16 scale = Splat(*scales++);
       for (int p = 0; p < kPanels; ++p) {
-        total[m][p] = MulAdd(ToFloat(sum[m][p]), scale, total[m][p]);
+        float* const total = out + m * out_stride + p * kPanelRows;
+        const F32x16 before = begin == 0 ? Splat(0) : Load(total);
+        Store(MulAdd(ToFloat(sum[m][p]), scale, before), total);
       }
-    }
-  }
-  for (int m = 0; m < kRows; ++m) {
-    for (int p = 0; p < kPanels; ++p) {
-      Store(total[m][p], out + m * out_stride + p * kPanelRows);
     }
   }
 }

@@ -405,34 +405,63 @@ ANYPREC_INLINE I32x16 DotPairs(I32x16 sum, I32x16 a, I32x16 b) {
 
 #endif
 
-// The sum of the lanes, in one order on every instruction set.
-ANYPREC_INLINE float SumLanes(F32x16 a) {
-  float v[16];
-  Store(a, v);
-  for (int width = 8; width > 0; width /= 2) {
-    for (int i = 0; i < width; ++i) v[i] += v[i + width];
-  }
-  return v[0];
+// The upper half of the lanes, combined with the lower, down to one.
+#if defined(__AVX2__)
+ANYPREC_INLINE float SumLanes(__m128 a) {
+  a = _mm_add_ps(a, _mm_movehl_ps(a, a));
+  return _mm_cvtss_f32(_mm_add_ss(a, _mm_movehdup_ps(a)));
 }
+ANYPREC_INLINE float MaxLane(__m128 a) {
+  a = _mm_max_ps(a, _mm_movehl_ps(a, a));
+  return _mm_cvtss_f32(_mm_max_ss(a, _mm_movehdup_ps(a)));
+}
+ANYPREC_INLINE float SumLanes(__m256 a) {
+  return SumLanes(
+      _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1)));
+}
+ANYPREC_INLINE float MaxLane(__m256 a) {
+  return MaxLane(
+      _mm_max_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps(a, 1)));
+}
+#endif
 
+#if defined(__AVX512F__)
+ANYPREC_INLINE float SumLanes(F32x16 a) {
+  return SumLanes(_mm256_add_ps(_mm512_castps512_ps256(a.v),
+                                _mm512_extractf32x8_ps(a.v, 1)));
+}
 ANYPREC_INLINE float MaxLane(F32x16 a) {
-  float v[16];
-  Store(a, v);
+  return MaxLane(_mm256_max_ps(_mm512_castps512_ps256(a.v),
+                               _mm512_extractf32x8_ps(a.v, 1)));
+}
+ANYPREC_INLINE float FirstLane(F32x16 a) { return _mm512_cvtss_f32(a.v); }
+#elif defined(__AVX2__)
+ANYPREC_INLINE float SumLanes(F32x16 a) {
+  return SumLanes(_mm256_add_ps(a.lo, a.hi));
+}
+ANYPREC_INLINE float MaxLane(F32x16 a) {
+  return MaxLane(_mm256_max_ps(a.lo, a.hi));
+}
+ANYPREC_INLINE float FirstLane(F32x16 a) { return _mm256_cvtss_f32(a.lo); }
+#else
+ANYPREC_INLINE float SumLanes(F32x16 a) {
+  for (int width = 8; width > 0; width /= 2) {
+    for (int i = 0; i < width; ++i) a.v[i] += a.v[i + width];
+  }
+  return a.v[0];
+}
+ANYPREC_INLINE float MaxLane(F32x16 a) {
   for (int width = 8; width > 0; width /= 2) {
     for (int i = 0; i < width; ++i) {
-      v[i] = v[i] > v[i + width] ? v[i] : v[i + width];
+      a.v[i] = a.v[i] > a.v[i + width] ? a.v[i] : a.v[i + width];
     }
   }
-  return v[0];
+  return a.v[0];
 }
+ANYPREC_INLINE float FirstLane(F32x16 a) { return a.v[0]; }
+#endif
 
-ANYPREC_INLINE float FirstLane(F32x16 a) {
-  float v[16];
-  Store(a, v);
-  return v[0];
-}
-
-// e^a with a relative error below 2e-7 for |a| <= 87; beyond, that of the
+// e^a with a relative error below 3e-7 for |a| <= 87; beyond, that of the
 // nearer end. NaN stays NaN.
 ANYPREC_INLINE F32x16 Exp(F32x16 a) {
   a = Max(Splat(-87.0f), Min(Splat(87.0f), a));
@@ -441,9 +470,8 @@ ANYPREC_INLINE F32x16 Exp(F32x16 a) {
   // that n times it is exact.
   F32x16 r = MulAdd(n, Splat(-0.693359375f), a);
   r = MulAdd(n, Splat(2.12194440e-4f), r);
-  // Taylor's series to r^7: the first term left out is below 6e-9.
-  F32x16 p = Splat(1.0f / 5040);
-  p = MulAdd(p, r, Splat(1.0f / 720));
+  // Taylor's series to r^6: what is left out is below 1.3e-7.
+  F32x16 p = Splat(1.0f / 720);
   p = MulAdd(p, r, Splat(1.0f / 120));
   p = MulAdd(p, r, Splat(1.0f / 24));
   p = MulAdd(p, r, Splat(1.0f / 6));
