@@ -1,0 +1,46 @@
+#include "server/access_log.h"
+
+#include <spdlog/spdlog.h>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/time.h"
+
+namespace anyprec {
+
+std::string AccessLogLine(absl::string_view id, absl::string_view rpc,
+                          const absl::Status& status,
+                          const RequestStats& stats) {
+  std::string line =
+      absl::StrCat(id, " ", rpc, " ", absl::StatusCodeToString(status.code()));
+  if (!status.ok()) {
+    // Escaped: a message may quote what a client sent.
+    absl::StrAppend(&line, " \"", absl::CHexEscape(status.message()), "\"");
+  }
+  if (stats.total == absl::ZeroDuration()) return line;  // Never accepted.
+  absl::StrAppend(&line, " prompt=", stats.prompt_tokens,
+                  " completion=", stats.completion_tokens);
+  const char* separator = " bits=";
+  for (size_t bits = 0; bits < stats.tokens_by_bits.size(); ++bits) {
+    if (stats.tokens_by_bits[bits] == 0) continue;
+    absl::StrAppend(&line, separator, bits, ":", stats.tokens_by_bits[bits]);
+    separator = ",";
+  }
+  absl::StrAppendFormat(&line,
+                        " queue=%.1fms ttft=%.1fms tpot=%.2fms "
+                        "total=%.1fms",
+                        absl::ToDoubleMilliseconds(stats.queue_time),
+                        absl::ToDoubleMilliseconds(stats.ttft),
+                        absl::ToDoubleMilliseconds(stats.tpot),
+                        absl::ToDoubleMilliseconds(stats.total));
+  return line;
+}
+
+void LogAccess(absl::string_view id, absl::string_view rpc,
+               const absl::Status& status, const RequestStats& stats) {
+  if (!spdlog::should_log(spdlog::level::info)) return;
+  spdlog::info("{}", AccessLogLine(id, rpc, status, stats));
+}
+
+}  // namespace anyprec

@@ -1,0 +1,25 @@
+// One line for each request that reached the engine or was refused by it.
+#ifndef ANYPREC_SERVER_ACCESS_LOG_H_
+#define ANYPREC_SERVER_ACCESS_LOG_H_
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "runtime/engine/request.h"
+
+namespace anyprec {
+
+// "r17 Generate OK prompt=12 completion=64 bits=3:60,8:4 queue=0.1ms
+//  ttft=12.0ms tpot=3.1ms total=210.4ms", in one line.
+std::string AccessLogLine(absl::string_view id, absl::string_view rpc,
+                          const absl::Status& status,
+                          const RequestStats& stats);
+
+// Writes the line, at level info.
+void LogAccess(absl::string_view id, absl::string_view rpc,
+               const absl::Status& status, const RequestStats& stats);
+
+}  // namespace anyprec
+
+#endif  // ANYPREC_SERVER_ACCESS_LOG_H_

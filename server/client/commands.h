@@ -1,0 +1,35 @@
+// The subcommands of `anyprec`. Each takes the arguments that follow its name
+// and returns the process's exit code.
+#ifndef ANYPREC_SERVER_CLIENT_COMMANDS_H_
+#define ANYPREC_SERVER_CLIENT_COMMANDS_H_
+
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "server/client/connection.h"
+#include "server/flag_set.h"
+
+namespace anyprec {
+
+int RunGenerate(std::span<const std::string> arguments);
+int RunChat(std::span<const std::string> arguments);
+int RunScore(std::span<const std::string> arguments);
+int RunTokenize(std::span<const std::string> arguments);
+int RunDetokenize(std::span<const std::string> arguments);
+int RunModel(std::span<const std::string> arguments);
+
+// What all commands do with their arguments: parses them into `flags` and
+// returns the words that are no flags. nullopt where the command is over, with
+// `exit_code`: --help was asked for and `usage` printed, or a flag is wrong.
+std::optional<std::vector<std::string>> ParseArguments(
+    std::span<const std::string> arguments, const char* usage,
+    const CommonFlags& common, FlagSet& flags, int& exit_code);
+
+// The words, joined; without words all of stdin, less its last newline.
+std::string TextOrStdin(const std::vector<std::string>& words);
+
+}  // namespace anyprec
+
+#endif  // ANYPREC_SERVER_CLIENT_COMMANDS_H_

@@ -1,0 +1,164 @@
+// `anyprec generate` and `anyprec chat`.
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_join.h"
+#include "server/client/commands.h"
+#include "server/client/generation_flags.h"
+#include "server/client/generation_output.h"
+
+namespace anyprec {
+namespace {
+
+constexpr char kGenerateUsage[] =
+    "Usage: anyprec generate [FLAGS] [TEXT]\n\n"
+    "Continues TEXT, or what stdin holds where there is none, and prints the\n"
+    "answer as it comes.";
+
+constexpr char kChatUsage[] =
+    "Usage: anyprec chat [FLAGS] [MESSAGE]\n\n"
+    "Sends MESSAGE in the model's own chat format and prints the answer as it\n"
+    "comes. Without MESSAGE it talks on a terminal until end of file, and "
+    "else\n"
+    "sends what stdin holds.";
+
+struct Flags {
+  CommonFlags common;
+  GenerationFlags generation;
+  std::string prompt;
+  std::string system;
+  bool parse_special = false;
+  bool quiet = false;
+};
+
+FlagSet NewFlagSet(Flags& flags) {
+  FlagSet set;
+  AddCommonFlags(flags.common, set);
+  set.Add("prompt", &flags.prompt, "The text, instead of an argument.");
+  AddGenerationFlags(flags.generation, set);
+  set.Add("quiet", &flags.quiet, "No line about speed and bits on stderr.");
+  return set;
+}
+
+struct Answer {
+  std::vector<v1::GenerateResponse> samples;
+  grpc::Status status;
+};
+
+// Prints pieces as they come where `live`.
+Answer Generate(v1::InferenceService::Stub& stub,
+                const v1::GenerateRequest& request, bool live) {
+  grpc::ClientContext context;
+  const auto reader = stub.Generate(&context, request);
+  Answer answer;
+  v1::GenerateResponse piece;
+  while (reader->Read(&piece)) {
+    const size_t index = static_cast<size_t>(piece.index());
+    if (index >= answer.samples.size()) answer.samples.resize(index + 1);
+    v1::GenerateResponse& sample = answer.samples[index];
+    sample.set_index(piece.index());
+    sample.mutable_text()->append(piece.text());
+    sample.mutable_tokens()->MergeFrom(piece.tokens());
+    if (piece.has_prompt()) *sample.mutable_prompt() = piece.prompt();
+    if (piece.has_finish()) *sample.mutable_finish() = piece.finish();
+    if (live) {
+      std::fputs(piece.text().c_str(), stdout);
+      std::fflush(stdout);
+    }
+  }
+  answer.status = reader->Finish();
+  return answer;
+}
+
+// The whole of one call: sends, shows, reports. Returns the exit code and puts
+// the text into `text`, where given.
+int Ask(v1::InferenceService::Stub& stub, const v1::GenerateRequest& request,
+        const Flags& flags, std::string* text = nullptr) {
+  // Several samples arrive interleaved: they are shown one after the other.
+  const bool live = !flags.common.json && flags.generation.n.value_or(1) == 1;
+  const Answer answer = Generate(stub, request, live);
+  if (text != nullptr && !answer.samples.empty()) {
+    *text = answer.samples[0].text();
+  }
+  if (flags.common.json) {
+    std::printf("%s\n",
+                DumpJson(AnswerToJson(answer.samples, answer.status)).c_str());
+    return answer.status.ok() ? kExitOk : kExitFailure;
+  }
+  for (const v1::GenerateResponse& sample : answer.samples) {
+    if (!live) std::printf("[%d] %s", sample.index(), sample.text().c_str());
+    std::printf("\n");
+    std::fflush(stdout);
+    if (!flags.quiet && sample.has_finish()) {
+      std::fprintf(stderr, "[%s]\n", SummaryLine(sample).c_str());
+    }
+  }
+  if (!answer.status.ok()) return ReportError(answer.status, flags.common);
+  return kExitOk;
+}
+
+void AddMessage(const std::string& role, const std::string& content,
+                v1::GenerateRequest& request) {
+  v1::ChatMessage* message = request.mutable_chat()->add_messages();
+  message->set_role(role);
+  message->set_content(content);
+}
+
+// Each line a turn; the conversation so far goes with it.
+int Converse(v1::InferenceService::Stub& stub, v1::GenerateRequest request,
+             const Flags& flags) {
+  std::string line;
+  while (std::fputs("> ", stderr), std::getline(std::cin, line)) {
+    if (line.empty()) continue;
+    AddMessage("user", line, request);
+    std::string text;
+    const int exit_code = Ask(stub, request, flags, &text);
+    if (exit_code != kExitOk) return exit_code;
+    AddMessage("assistant", text, request);
+  }
+  std::fputs("\n", stderr);
+  return kExitOk;
+}
+
+}  // namespace
+
+int RunGenerate(std::span<const std::string> arguments) {
+  Flags flags;
+  FlagSet set = NewFlagSet(flags);
+  set.Add("parse_special", &flags.parse_special,
+          "Names of control tokens in TEXT stand for these tokens.");
+  int exit_code = kExitOk;
+  const auto words =
+      ParseArguments(arguments, kGenerateUsage, flags.common, set, exit_code);
+  if (!words.has_value()) return exit_code;
+  v1::GenerateRequest request = ToRequest(flags.generation);
+  request.set_text(flags.prompt.empty() ? TextOrStdin(*words) : flags.prompt);
+  request.set_parse_special(flags.parse_special);
+  return Ask(*Connect(flags.common.address), request, flags);
+}
+
+int RunChat(std::span<const std::string> arguments) {
+  Flags flags;
+  FlagSet set = NewFlagSet(flags);
+  set.Add("system", &flags.system, "System message to begin with.");
+  int exit_code = kExitOk;
+  const auto words =
+      ParseArguments(arguments, kChatUsage, flags.common, set, exit_code);
+  if (!words.has_value()) return exit_code;
+  const auto stub = Connect(flags.common.address);
+  v1::GenerateRequest request = ToRequest(flags.generation);
+  if (!flags.system.empty()) AddMessage("system", flags.system, request);
+  if (words->empty() && flags.prompt.empty() && isatty(STDIN_FILENO) != 0) {
+    return Converse(*stub, std::move(request), flags);
+  }
+  AddMessage("user", flags.prompt.empty() ? TextOrStdin(*words) : flags.prompt,
+             request);
+  return Ask(*stub, request, flags);
+}
+
+}  // namespace anyprec

@@ -1,0 +1,72 @@
+// anyprec: talks to an anyprec-server.
+//
+// Exit codes: 0 for success, 1 where the call failed, 2 for wrong usage.
+
+#include <grpc/support/log.h>
+
+#include <cstdio>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "server/client/commands.h"
+#include "server/version.h"
+
+namespace anyprec {
+namespace {
+
+struct Command {
+  const char* name;
+  const char* summary;
+  int (*run)(std::span<const std::string> arguments);
+};
+
+constexpr Command kCommands[] = {
+    {"generate", "continue a text", RunGenerate},
+    {"chat", "answer a message, or converse", RunChat},
+    {"score", "log-likelihood and perplexity of a text", RunScore},
+    {"tokenize", "token ids of a text", RunTokenize},
+    {"detokenize", "text of token ids", RunDetokenize},
+    {"model", "what is served, and what each precision costs", RunModel},
+};
+
+void PrintUsage(std::FILE* out) {
+  std::fprintf(out, "Usage: anyprec COMMAND [FLAGS] [TEXT]\n\n");
+  for (const Command& command : kCommands) {
+    std::fprintf(out, "  %-12s%s\n", command.name, command.summary);
+  }
+  std::fprintf(out, "\n`anyprec COMMAND --help` lists the flags.\n");
+}
+
+int Main(const std::vector<std::string>& arguments) {
+  // A failed call is reported once, by us.
+  gpr_set_log_function([](gpr_log_func_args*) {});
+  if (arguments.empty()) {
+    PrintUsage(stderr);
+    return kExitWrongUsage;
+  }
+  const std::string& name = arguments[0];
+  if (name == "--help" || name == "help") {
+    PrintUsage(stdout);
+    return kExitOk;
+  }
+  if (name == "--version") {
+    std::printf("anyprec %s\n", kVersion);
+    return kExitOk;
+  }
+  for (const Command& command : kCommands) {
+    if (name == command.name) {
+      return command.run(std::span(arguments).subspan(1));
+    }
+  }
+  std::fprintf(stderr, "anyprec: there is no command \"%s\"\n\n", name.c_str());
+  PrintUsage(stderr);
+  return kExitWrongUsage;
+}
+
+}  // namespace
+}  // namespace anyprec
+
+int main(int argc, char** argv) {
+  return anyprec::Main(std::vector<std::string>(argv + 1, argv + argc));
+}

@@ -1,0 +1,40 @@
+// gRPC reactors for the RPCs that the engine answers.
+//
+// A reactor moves output from the engine to the call and frees itself when gRPC
+// is done with it. Nothing waits: the engine's thread posts to the delivery
+// thread, which alone touches a reactor's state and starts its writes. A client
+// that goes away cancels the engine's work.
+#ifndef ANYPREC_SERVER_ENGINE_REACTORS_H_
+#define ANYPREC_SERVER_ENGINE_REACTORS_H_
+
+#include <grpcpp/support/server_callback.h>
+
+#include <memory>
+
+#include "anyprec/v1/inference_service.pb.h"
+#include "server/delivery_thread.h"
+#include "server/request_conversion.h"
+#include "server/sample_streams.h"
+
+namespace anyprec {
+
+// The submitted work of one call.
+struct EngineCall {
+  Request request;  // as it was submitted
+  std::unique_ptr<SampleStreams> streams;
+  const ServedModel& model;  // this and the next outlive the call
+  DeliveryThread& delivery;
+};
+
+grpc::ServerWriteReactor<v1::GenerateResponse>* NewGenerateReactor(
+    EngineCall call, bool echo);
+
+grpc::ServerUnaryReactor* NewGenerateUnaryReactor(
+    EngineCall call, bool echo, v1::GenerateUnaryResponse* response);
+
+grpc::ServerUnaryReactor* NewScoreReactor(EngineCall call, int context_tokens,
+                                          v1::ScoreResponse* response);
+
+}  // namespace anyprec
+
+#endif  // ANYPREC_SERVER_ENGINE_REACTORS_H_

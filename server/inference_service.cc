@@ -1,0 +1,209 @@
+#include "server/inference_service.h"
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/random/random.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
+#include "kernels/check.h"
+#include "kernels/status_macros.h"
+#include "server/access_log.h"
+#include "server/field_violations.h"
+#include "server/process_memory.h"
+#include "server/sample_streams.h"
+#include "server/status_conversion.h"
+
+namespace anyprec {
+namespace {
+
+// Places in the queue become free with every request that ends, which takes
+// some hundred milliseconds on the machines we know.
+constexpr absl::Duration kRetryDelay = absl::Seconds(1);
+
+absl::Time RpcDeadline(const grpc::CallbackServerContext& context) {
+  return absl::FromChrono(context.deadline());
+}
+
+absl::Status Loading() {
+  return absl::UnavailableError("the server is loading its model");
+}
+
+absl::Status QueueFull(absl::Status status) {
+  AttachRetry(kRetryDelay, "QUEUE_FULL", status);
+  return status;
+}
+
+// What conversion cannot know, such as a sequence longer than the KV cache. The
+// engine's message starts with the field of its Request.
+absl::Status EngineViolation(const absl::Status& status) {
+  const std::pair<std::string, std::string> parts =
+      absl::StrSplit(status.message(), absl::MaxSplits(": ", 1));
+  FieldViolations violations;
+  violations.Add(parts.first, parts.second);
+  return violations.ToStatus();
+}
+
+// Ends a call before it began.
+class RefusedStream final
+    : public grpc::ServerWriteReactor<v1::GenerateResponse> {
+ public:
+  explicit RefusedStream(const grpc::Status& status) { Finish(status); }
+  void OnDone() override { delete this; }
+};
+
+grpc::ServerUnaryReactor* FinishUnary(grpc::CallbackServerContext* context,
+                                      const grpc::Status& status) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(status);
+  return reactor;
+}
+
+}  // namespace
+
+void InferenceService::Start(Serving serving) {
+  ANYPREC_CHECK(!ready_) << "started twice";
+  serving_ = std::make_unique<const Serving>(std::move(serving));
+  ready_ = true;
+}
+
+absl::Status InferenceService::Admit() const {
+  if (!ready_) return Loading();
+  const int waiting = serving_->engine->Stats().waiting;
+  if (waiting >= serving_->max_queued_requests) {
+    return QueueFull(absl::ResourceExhaustedError(
+        absl::StrCat(waiting, " requests are waiting; the queue is full")));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<EngineCall> InferenceService::Submit(Request request,
+                                                    int samples) {
+  request.id = NewRequestId();
+  if (!request.sampling.seed.has_value()) {
+    request.sampling.seed = absl::Uniform<uint64_t>(absl::BitGen());
+  }
+  auto streams = SampleStreams::Submit(request, samples, *serving_->engine);
+  if (absl::IsResourceExhausted(streams.status())) {
+    return QueueFull(streams.status());
+  }
+  if (absl::IsInvalidArgument(streams.status())) {
+    return EngineViolation(streams.status());
+  }
+  RETURN_IF_ERROR(streams.status());
+  return EngineCall{std::move(request), *std::move(streams), serving_->model,
+                    delivery_};
+}
+
+absl::StatusOr<grpc::ServerWriteReactor<v1::GenerateResponse>*>
+InferenceService::TryGenerate(const grpc::CallbackServerContext& context,
+                              const v1::GenerateRequest& request) {
+  RETURN_IF_ERROR(Admit());
+  ASSIGN_OR_RETURN(GenerationPlan plan,
+                   PlanGeneration(request, serving_->model, absl::Now(),
+                                  RpcDeadline(context), ""));
+  ASSIGN_OR_RETURN(EngineCall call, Submit(std::move(plan.request), plan.n));
+  return NewGenerateReactor(std::move(call), plan.echo);
+}
+
+absl::StatusOr<grpc::ServerUnaryReactor*> InferenceService::TryGenerateUnary(
+    const grpc::CallbackServerContext& context,
+    const v1::GenerateUnaryRequest& request,
+    v1::GenerateUnaryResponse* response) {
+  RETURN_IF_ERROR(Admit());
+  ASSIGN_OR_RETURN(
+      GenerationPlan plan,
+      PlanGeneration(request.generation(), serving_->model, absl::Now(),
+                     RpcDeadline(context), "generation."));
+  ASSIGN_OR_RETURN(EngineCall call, Submit(std::move(plan.request), plan.n));
+  return NewGenerateUnaryReactor(std::move(call), plan.echo, response);
+}
+
+absl::StatusOr<grpc::ServerUnaryReactor*> InferenceService::TryScore(
+    const grpc::CallbackServerContext& context, const v1::ScoreRequest& request,
+    v1::ScoreResponse* response) {
+  RETURN_IF_ERROR(Admit());
+  ASSIGN_OR_RETURN(
+      ScorePlan plan,
+      PlanScore(request, serving_->model, absl::Now(), RpcDeadline(context)));
+  ASSIGN_OR_RETURN(EngineCall call, Submit(std::move(plan.request), 1));
+  return NewScoreReactor(std::move(call), plan.context_tokens, response);
+}
+
+grpc::ServerWriteReactor<v1::GenerateResponse>* InferenceService::Generate(
+    grpc::CallbackServerContext* context, const v1::GenerateRequest* request) {
+  const auto reactor = TryGenerate(*context, *request);
+  if (reactor.ok()) return *reactor;
+  return new RefusedStream(Refuse("Generate", reactor.status()));
+}
+
+grpc::ServerUnaryReactor* InferenceService::GenerateUnary(
+    grpc::CallbackServerContext* context,
+    const v1::GenerateUnaryRequest* request,
+    v1::GenerateUnaryResponse* response) {
+  const auto reactor = TryGenerateUnary(*context, *request, response);
+  if (reactor.ok()) return *reactor;
+  return FinishUnary(context, Refuse("GenerateUnary", reactor.status()));
+}
+
+grpc::ServerUnaryReactor* InferenceService::Score(
+    grpc::CallbackServerContext* context, const v1::ScoreRequest* request,
+    v1::ScoreResponse* response) {
+  const auto reactor = TryScore(*context, *request, response);
+  if (reactor.ok()) return *reactor;
+  return FinishUnary(context, Refuse("Score", reactor.status()));
+}
+
+grpc::ServerUnaryReactor* InferenceService::Tokenize(
+    grpc::CallbackServerContext* context, const v1::TokenizeRequest* request,
+    v1::TokenizeResponse* response) {
+  absl::StatusOr<std::vector<TokenId>> ids = Loading();
+  if (ready_) ids = ConvertTokenizeRequest(*request, serving_->model);
+  if (ids.ok()) response->mutable_ids()->Assign(ids->begin(), ids->end());
+  return FinishUnary(context, ToGrpcStatus(ids.status()));
+}
+
+grpc::ServerUnaryReactor* InferenceService::Detokenize(
+    grpc::CallbackServerContext* context, const v1::DetokenizeRequest* request,
+    v1::DetokenizeResponse* response) {
+  absl::StatusOr<std::string> text = Loading();
+  if (ready_) text = ConvertDetokenizeRequest(*request, serving_->model);
+  if (text.ok()) response->set_text(*text);
+  return FinishUnary(context, ToGrpcStatus(text.status()));
+}
+
+grpc::ServerUnaryReactor* InferenceService::GetModel(
+    grpc::CallbackServerContext* context, const v1::GetModelRequest*,
+    v1::GetModelResponse* response) {
+  if (!ready_) return FinishUnary(context, ToGrpcStatus(Loading()));
+  *response = serving_->description;
+  const EngineStats stats = serving_->engine->Stats();
+  v1::ServerState* state = response->mutable_state();
+  state->set_running_requests(stats.running);
+  state->set_waiting_requests(stats.waiting);
+  state->set_kv_blocks_total(stats.kv_blocks_total);
+  state->set_kv_blocks_free(stats.kv_blocks_free);
+  state->set_steps(stats.steps);
+  state->set_prompt_tokens(stats.prompt_tokens);
+  int64_t generated = 0;
+  for (const int64_t tokens : stats.generated_tokens_by_bits) {
+    generated += tokens;
+  }
+  state->set_generated_tokens(generated);
+  state->set_resident_bytes(ProcessResidentBytes());
+  return FinishUnary(context, grpc::Status::OK);
+}
+
+grpc::Status InferenceService::Refuse(const char* rpc,
+                                      const absl::Status& status) {
+  LogAccess(NewRequestId(), rpc, status, RequestStats());
+  return ToGrpcStatus(status);
+}
+
+std::string InferenceService::NewRequestId() {
+  return absl::StrCat("r", ++requests_);
+}
+
+}  // namespace anyprec

@@ -1,0 +1,164 @@
+// anyprec-server: loads a parent model and serves it.
+//
+// Exit codes: 0 after SIGTERM or SIGINT, 1 where the server cannot run or a
+// probe found it unwell, 2 for wrong flags. Once it answers it prints one line
+// to stdout, "listening on HOST:PORT"; everything else goes to stderr.
+
+#include <spdlog/spdlog.h>
+
+#include <cstdio>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "kernels/status_macros.h"
+#include "runtime/engine/engine.h"
+#include "server/grpc_server.h"
+#include "server/health_probe.h"
+#include "server/inference_service.h"
+#include "server/logging.h"
+#include "server/model_description.h"
+#include "server/model_loader.h"
+#include "server/options.h"
+#include "server/signal_watcher.h"
+#include "server/version.h"
+
+namespace anyprec {
+namespace {
+
+constexpr int kExitFailure = 1;
+constexpr int kExitWrongFlags = 2;
+
+// Below the shortest health-check timeouts in use (Docker's default is 30 s,
+// Kubernetes' 1 s is for its own prober).
+constexpr absl::Duration kProbeTimeout = absl::Seconds(3);
+// After the drain only last messages are still on their way.
+constexpr absl::Duration kFlushGrace = absl::Seconds(2);
+// How soon a broken engine ends the process, so that something restarts it.
+constexpr absl::Duration kHealthInterval = absl::Seconds(1);
+
+EngineOptions ToEngineOptions(const ServerOptions& options) {
+  EngineOptions engine;
+  engine.max_sequences = options.max_sequences;
+  engine.max_queued_requests = options.max_queued_requests;
+  engine.prefill_chunk_tokens = options.prefill_chunk;
+  engine.max_context_tokens = options.max_context;
+  engine.kv_cache_bytes = static_cast<size_t>(options.kv_cache_gb * 1e9);
+  engine.warm_up = absl::Seconds(options.warm_up);
+  return engine;
+}
+
+ServedModel ToServedModel(const Engine& engine, const Tokenizer* tokenizer) {
+  const LlamaModel& model = engine.model();
+  ServedModel served;
+  served.tokenizer = tokenizer;
+  if (tokenizer != nullptr) {
+    served.chat_template = ChatTemplate::ForTokenizer(*tokenizer);
+  }
+  served.vocab_size = model.config().vocab_size;
+  served.seed_bits = model.seed_bits();
+  served.max_bits = model.max_bits();
+  served.max_context_tokens = engine.max_context_tokens();
+  return served;
+}
+
+absl::Status Announce(const GrpcServer& server, const std::string& port_file) {
+  if (!port_file.empty()) {
+    // Renamed into place, so that a reader never sees half a number.
+    const std::string partial = port_file + ".partial";
+    std::ofstream(partial) << server.port() << "\n";
+    if (std::rename(partial.c_str(), port_file.c_str()) != 0) {
+      return absl::UnavailableError(
+          absl::StrCat("--port_file: cannot write \"", port_file, "\""));
+    }
+  }
+  std::printf("listening on %s\n", server.address().c_str());
+  std::fflush(stdout);
+  return absl::OkStatus();
+}
+
+// Returns at a signal, or with the reason why the engine stopped.
+absl::Status WaitWhileHealthy(const Engine& engine, SignalWatcher& signals) {
+  while (!signals.WaitFor(kHealthInterval)) {
+    RETURN_IF_ERROR(engine.Health());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Serve(const ServerOptions& options, SignalWatcher& signals) {
+  InferenceService service;
+  // First the port, so that a wrong one costs no loading; until the model is
+  // there, calls are answered with UNAVAILABLE.
+  ASSIGN_OR_RETURN(const std::unique_ptr<GrpcServer> server,
+                   GrpcServer::Listen(options.host, options.port, service));
+  ASSIGN_OR_RETURN(LoadedModel loaded, LoadModel(options));
+  const std::string backend_name(loaded.backend->name());
+  if (options.warm_up > 0) {
+    spdlog::info("measuring step times for {} s", options.warm_up);
+  }
+  ASSIGN_OR_RETURN(
+      const std::unique_ptr<Engine> engine,
+      Engine::Create(ToEngineOptions(options), std::move(loaded.backend),
+                     std::move(loaded.model), loaded.tokenizer.get()));
+
+  InferenceService::Serving serving;
+  serving.engine = engine.get();
+  serving.model = ToServedModel(*engine, loaded.tokenizer.get());
+  serving.description =
+      DescribeModel(loaded.name, engine->model(), serving.model, backend_name);
+  serving.max_queued_requests = options.max_queued_requests;
+  service.Start(std::move(serving));
+  signals.Defer();
+  server->SetServing(true);
+  spdlog::info("serving {} at {} to {} bits on {}", loaded.name,
+               engine->model().seed_bits(), engine->model().max_bits(),
+               backend_name);
+  absl::Status outcome = Announce(*server, options.port_file);
+  if (outcome.ok()) outcome = WaitWhileHealthy(*engine, signals);
+
+  spdlog::info("shutting down; running requests have {} s",
+               options.drain_timeout);
+  server->SetServing(false);
+  engine->Drain(absl::Now() + absl::Seconds(options.drain_timeout));
+  server->Shutdown(kFlushGrace);
+  return outcome;
+}
+
+int Main(const std::vector<std::string>& arguments) {
+  SignalWatcher signals;
+  const absl::StatusOr<ServerOptions> options = ParseServerOptions(arguments);
+  if (!options.ok()) {
+    std::fprintf(stderr, "anyprec-server: %s\nTry --help.\n",
+                 std::string(options.status().message()).c_str());
+    return kExitWrongFlags;
+  }
+  if (options->help) {
+    ServerOptions defaults;
+    std::printf("Usage: anyprec-server --model=DIR [--FLAG=VALUE...]\n\n%s",
+                ServerFlags(defaults).Help().c_str());
+    return 0;
+  }
+  if (options->version) {
+    std::printf("anyprec-server %s\n", kVersion);
+    return 0;
+  }
+  SetUpLogging(options->log_level);
+  const absl::Status status = options->probe.empty()
+                                  ? Serve(*options, signals)
+                                  : ProbeHealth(options->probe, kProbeTimeout);
+  if (status.ok()) return 0;
+  std::fprintf(stderr, "anyprec-server: %s\n",
+               std::string(status.message()).c_str());
+  return kExitFailure;
+}
+
+}  // namespace
+}  // namespace anyprec
+
+int main(int argc, char** argv) {
+  return anyprec::Main(std::vector<std::string>(argv + 1, argv + argc));
+}

@@ -1,0 +1,97 @@
+#include "server/model_loader.h"
+
+#include <spdlog/spdlog.h>
+
+#include <filesystem>
+#include <memory>
+#include <system_error>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "kernels/cpu/cpu_backend.h"
+#include "kernels/cuda/cuda_backend.h"
+#include "kernels/status_macros.h"
+#include "runtime/progress/progress_bar.h"
+
+namespace anyprec {
+namespace {
+
+constexpr char kSyntheticPrefix[] = "synthetic:";
+
+absl::StatusOr<std::unique_ptr<Backend>> CreateBackend(
+    const ServerOptions& options) {
+  if (options.device != "cpu") {
+    absl::StatusOr<std::unique_ptr<Backend>> cuda =
+        CreateCudaBackend(CudaBackendOptions());
+    if (cuda.ok() || options.device == "cuda") return cuda;
+    spdlog::debug("no CUDA: {}", std::string(cuda.status().message()));
+  }
+  CpuBackendOptions cpu;
+  cpu.threads = options.threads;
+  cpu.pin_threads = options.pin_threads;
+  cpu.mode =
+      options.compute == "fp32" ? ComputeMode::kFloat32 : ComputeMode::kInt16;
+  return CreateCpuBackend(cpu);
+}
+
+absl::Status CheckFolder(const std::string& path) {
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error)) return absl::OkStatus();
+  if (!std::filesystem::exists(path, error)) {
+    return absl::NotFoundError(
+        absl::StrCat("--model: there is no folder \"", path, "\""));
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "--model: \"", path,
+      "\" is a file; the server takes a folder that anyprec-quantize wrote"));
+}
+
+absl::Status LoadFolder(const std::string& path, const LoadOptions& options,
+                        LoadedModel& loaded) {
+  RETURN_IF_ERROR(CheckFolder(path));
+  ASSIGN_OR_RETURN(loaded.model,
+                   LlamaModel::LoadParent(path, options, *loaded.backend));
+  absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::Load(path);
+  if (absl::IsNotFound(tokenizer.status())) {
+    spdlog::warn("prompts must be token ids: {}",
+                 std::string(tokenizer.status().message()));
+    return absl::OkStatus();
+  }
+  ASSIGN_OR_RETURN(loaded.tokenizer, std::move(tokenizer));
+  return absl::OkStatus();
+}
+
+// "/models/smollm2/" is called "smollm2".
+std::string NameOf(const std::string& path) {
+  const std::filesystem::path normal =
+      std::filesystem::absolute(path).lexically_normal();
+  return normal.has_filename() ? normal.filename().string()
+                               : normal.parent_path().filename().string();
+}
+
+}  // namespace
+
+absl::StatusOr<LoadedModel> LoadModel(const ServerOptions& options) {
+  LoadedModel loaded;
+  ASSIGN_OR_RETURN(loaded.backend, CreateBackend(options));
+
+  LoadOptions load;
+  load.max_bits = options.max_bits;
+  load.max_context_tokens = options.max_context;
+  ProgressBar progress("loading", 100, "%");
+  load.progress = [&progress](double done) { progress.SetDone(100 * done); };
+
+  absl::string_view synthetic = options.model;
+  if (absl::ConsumePrefix(&synthetic, kSyntheticPrefix)) {
+    loaded.name = std::string(synthetic);
+    ASSIGN_OR_RETURN(loaded.model,
+                     LlamaModel::Synthetic(synthetic, load, *loaded.backend));
+  } else {
+    loaded.name = NameOf(options.model);
+    RETURN_IF_ERROR(LoadFolder(options.model, load, loaded));
+  }
+  return loaded;
+}
+
+}  // namespace anyprec

@@ -1,0 +1,133 @@
+#include "server/options.h"
+
+#include <fstream>
+#include <sstream>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "kernels/bit_plane.h"
+#include "kernels/status_macros.h"
+
+namespace anyprec {
+namespace {
+
+absl::StatusOr<std::string> ReadFile(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream content;
+  if (!file || !(content << file.rdbuf())) {
+    return absl::NotFoundError(
+        absl::StrCat("--config: cannot read \"", path, "\""));
+  }
+  return content.str();
+}
+
+template <typename T>
+absl::Status CheckRange(const char* flag, T value, T low, T high) {
+  if (value >= low && value <= high) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "--", flag, " is ", value, "; must be in [", low, ", ", high, "]"));
+}
+
+absl::Status Validate(const ServerOptions& options) {
+  if (options.version || options.help || !options.probe.empty()) {
+    return absl::OkStatus();
+  }
+  if (options.model.empty()) {
+    return absl::InvalidArgumentError(
+        "--model is missing; name a folder that anyprec-quantize wrote, or "
+        "synthetic:NAME");
+  }
+  RETURN_IF_ERROR(CheckRange("port", options.port, 0, 65535));
+  RETURN_IF_ERROR(CheckRange("max_bits", options.max_bits, kMinBits, kMaxBits));
+  RETURN_IF_ERROR(CheckRange("threads", options.threads, 0, 1024));
+  RETURN_IF_ERROR(CheckRange("max_sequences", options.max_sequences, 1, 4096));
+  RETURN_IF_ERROR(CheckRange("max_queued_requests", options.max_queued_requests,
+                             1, 1 << 20));
+  RETURN_IF_ERROR(CheckRange("max_context", options.max_context, 0, 1 << 24));
+  RETURN_IF_ERROR(
+      CheckRange("prefill_chunk", options.prefill_chunk, 1, 1 << 16));
+  RETURN_IF_ERROR(CheckRange("kv_cache_gb", options.kv_cache_gb, 0.0, 65536.0));
+  RETURN_IF_ERROR(CheckRange("warm_up", options.warm_up, 0.0, 600.0));
+  return CheckRange("drain_timeout", options.drain_timeout, 0.0, 86400.0);
+}
+
+}  // namespace
+
+FlagSet ServerFlags(ServerOptions& options) {
+  FlagSet flags;
+  flags.Add("model", &options.model,
+            "Folder of a quantized model, as anyprec-quantize writes it, or "
+            "synthetic:NAME for random weights of a known shape.");
+  flags.Add("host", &options.host,
+            "Address to listen on; 0.0.0.0 for all of this machine's.");
+  flags.Add("port", &options.port, "TCP port; 0 takes a free one.");
+  flags.Add("port_file", &options.port_file,
+            "File to write the port to, once the server answers.");
+  flags.Add("device", &options.device,
+            "Where to compute; auto takes CUDA if there is any.",
+            {"auto", "cpu", "cuda"});
+  flags.Add("max_bits", &options.max_bits,
+            "Highest precision to load; what lies above is never read, which "
+            "saves memory.");
+  flags.Add("threads", &options.threads,
+            "CPU threads to compute with; 0 takes one for each core.");
+  flags.Add("pin_threads", &options.pin_threads,
+            "Bind each compute thread to a core. Good on a machine of its own, "
+            "bad on a shared one.");
+  flags.Add("compute", &options.compute,
+            "Arithmetic on the CPU: int16 is faster, fp32 exact.",
+            {"int16", "fp32"});
+  flags.Add("max_sequences", &options.max_sequences,
+            "Sequences that share a step; the others wait.");
+  flags.Add("max_queued_requests", &options.max_queued_requests,
+            "Requests that may wait; more are refused.");
+  flags.Add("max_context", &options.max_context,
+            "Tokens of prompt and answer together; 0 takes the model's.");
+  flags.Add("prefill_chunk", &options.prefill_chunk,
+            "Prompt tokens in one step. Smaller chunks smooth the latency of "
+            "running answers, larger ones shorten the time to first token.");
+  flags.Add("kv_cache_gb", &options.kv_cache_gb,
+            "Memory for keys and values in GB (10^9 bytes); 0 takes what "
+            "max_sequences contexts need, at most an eighth of the machine's.");
+  flags.Add(
+      "warm_up", &options.warm_up,
+      "Seconds to measure step times before serving, from which automatic "
+      "precision predicts; 0 learns from the first requests instead.");
+  flags.Add("drain_timeout", &options.drain_timeout,
+            "Seconds that running requests have to end after SIGTERM.");
+  flags.Add("log_level", &options.log_level,
+            "How much to write to stderr; info has a line for each request.",
+            {"debug", "info", "warn", "error"});
+  flags.Add("config", &options.config,
+            "JSON file with any of these flags as keys; the command line "
+            "wins.");
+  flags.Add("probe", &options.probe,
+            "HOST:PORT of a server: ask for its health and exit, with 0 if it "
+            "serves and 1 if not.");
+  flags.Add("version", &options.version, "Print the version and exit.");
+  flags.Add("help", &options.help, "Print this and exit.");
+  return flags;
+}
+
+absl::StatusOr<ServerOptions> ParseServerOptions(
+    std::span<const std::string> arguments) {
+  ServerOptions options;
+  FlagSet flags = ServerFlags(options);
+  // Twice: the first pass finds --config, the second lets the flags win.
+  RETURN_IF_ERROR(flags.Parse(arguments).status());
+  if (!options.config.empty()) {
+    ASSIGN_OR_RETURN(const std::string json, ReadFile(options.config));
+    RETURN_IF_ERROR(flags.SetFromJson(json, options.config));
+  }
+  ASSIGN_OR_RETURN(const std::vector<std::string> positional,
+                   flags.Parse(arguments));
+  if (!positional.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("unexpected argument \"", positional[0],
+                     "\"; all options are flags (--name=value)"));
+  }
+  RETURN_IF_ERROR(Validate(options));
+  return options;
+}
+
+}  // namespace anyprec

@@ -1,0 +1,66 @@
+// API messages to the runtime's requests: validates every field, encodes
+// prompts, fills in defaults.
+//
+// Pure functions of their arguments; thread-safe. Errors are INVALID_ARGUMENT
+// with a field violation for each wrong field, and FAILED_PRECONDITION where
+// the model lacks a tokenizer or a chat template.
+#ifndef ANYPREC_SERVER_REQUEST_CONVERSION_H_
+#define ANYPREC_SERVER_REQUEST_CONVERSION_H_
+
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "anyprec/v1/inference_service.pb.h"
+#include "runtime/engine/request.h"
+#include "runtime/tokenizer/chat_template.h"
+#include "runtime/tokenizer/tokenizer.h"
+
+namespace anyprec {
+
+// What a request can ask of the model being served.
+struct ServedModel {
+  const Tokenizer* tokenizer = nullptr;  // null: prompts are token ids only
+  absl::StatusOr<ChatTemplate> chat_template =
+      absl::FailedPreconditionError("the model has no chat template");
+  int vocab_size = 0;
+  int seed_bits = 0;
+  int max_bits = 0;
+  int max_context_tokens = 0;
+};
+
+// Sample i of n is `request` with seed + i.
+struct GenerationPlan {
+  Request request;  // `id` is left to the caller, and `seed` if not given
+  int n = 1;
+  bool echo = false;
+};
+
+struct ScorePlan {
+  Request request;
+  int context_tokens = 1;  // not scored
+};
+
+// `now` is the request's arrival and `rpc_deadline` gRPC's own. Violations name
+// fields as `field_prefix` + path ("", or "generation." where the message is
+// nested).
+absl::StatusOr<GenerationPlan> PlanGeneration(
+    const v1::GenerateRequest& message, const ServedModel& model,
+    absl::Time now, absl::Time rpc_deadline, absl::string_view field_prefix);
+
+absl::StatusOr<ScorePlan> PlanScore(const v1::ScoreRequest& message,
+                                    const ServedModel& model, absl::Time now,
+                                    absl::Time rpc_deadline);
+
+absl::StatusOr<std::vector<TokenId>> ConvertTokenizeRequest(
+    const v1::TokenizeRequest& message, const ServedModel& model);
+
+// The text of the ids.
+absl::StatusOr<std::string> ConvertDetokenizeRequest(
+    const v1::DetokenizeRequest& message, const ServedModel& model);
+
+}  // namespace anyprec
+
+#endif  // ANYPREC_SERVER_REQUEST_CONVERSION_H_

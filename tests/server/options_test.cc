@@ -1,0 +1,125 @@
+#include "server/options.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <string>
+#include <vector>
+
+namespace anyprec {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+absl::StatusOr<ServerOptions> Parse(std::vector<std::string> arguments) {
+  return ParseServerOptions(arguments);
+}
+
+std::string ErrorOf(std::vector<std::string> arguments) {
+  const auto options = Parse(std::move(arguments));
+  return options.ok() ? "no error" : std::string(options.status().message());
+}
+
+std::string ConfigFile(const std::string& content) {
+  const std::string path = ::testing::TempDir() + "/config.json";
+  std::ofstream(path) << content;
+  return path;
+}
+
+TEST(ServerOptionsTest, FlagsFillTheOptions) {
+  const auto options = Parse({"--model=/m", "--port", "0", "--pin_threads",
+                              "--device=cpu", "--kv_cache_gb=1.5"});
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_EQ(options->model, "/m");
+  EXPECT_EQ(options->port, 0);
+  EXPECT_TRUE(options->pin_threads);
+  EXPECT_EQ(options->device, "cpu");
+  EXPECT_EQ(options->kv_cache_gb, 1.5);
+  EXPECT_EQ(options->host, "127.0.0.1");
+}
+
+TEST(ServerOptionsTest, MistakesNameFlagValueAndWhatIsAllowed) {
+  EXPECT_THAT(ErrorOf({}), HasSubstr("--model is missing"));
+  EXPECT_THAT(ErrorOf({"--model=m", "--prot=1"}),
+              AllOf(HasSubstr("unknown flag --prot"),
+                    HasSubstr("did you mean --port?")));
+  EXPECT_THAT(ErrorOf({"--model=m", "--port=x"}),
+              HasSubstr("--port is \"x\"; must be an integer"));
+  EXPECT_THAT(ErrorOf({"--model=m", "--port=65536"}),
+              HasSubstr("--port is 65536; must be in [0, 65535]"));
+  EXPECT_THAT(ErrorOf({"--model=m", "--device=tpu"}),
+              HasSubstr("--device is \"tpu\"; must be one of auto, cpu, cuda"));
+  EXPECT_THAT(ErrorOf({"--model=m", "--max_bits=1"}),
+              HasSubstr("--max_bits is 1"));
+  EXPECT_THAT(ErrorOf({"--model=m", "--kv_cache_gb=nan"}),
+              HasSubstr("--kv_cache_gb"));
+  EXPECT_THAT(ErrorOf({"--model"}), HasSubstr("--model needs a value"));
+  EXPECT_THAT(ErrorOf({"--model=m", "stray"}), HasSubstr("\"stray\""));
+}
+
+TEST(ServerOptionsTest, ModelIsNotNeededToPrintOrToProbe) {
+  EXPECT_TRUE(Parse({"--version"}).ok());
+  EXPECT_TRUE(Parse({"--help"}).ok());
+  EXPECT_TRUE(Parse({"--probe=127.0.0.1:1"}).ok());
+}
+
+TEST(ServerOptionsTest, FlagsWinOverTheConfigFile) {
+  const std::string path =
+      ConfigFile(R"({"model": "/from/file", "port": 7, "pin_threads": true})");
+  const auto options = Parse({"--config=" + path, "--port=8"});
+  ASSERT_TRUE(options.ok()) << options.status();
+  EXPECT_EQ(options->model, "/from/file");
+  EXPECT_EQ(options->port, 8);
+  EXPECT_TRUE(options->pin_threads);
+}
+
+TEST(ServerOptionsTest, ConfigFileMistakesNameTheFileAndTheKey) {
+  EXPECT_THAT(ErrorOf({"--config=" + ConfigFile(R"({"prot": 1})")}),
+              AllOf(HasSubstr("config.json"), HasSubstr("\"prot\"")));
+  EXPECT_THAT(ErrorOf({"--config=" + ConfigFile(R"({"port": "x"})")}),
+              AllOf(HasSubstr("config.json"), HasSubstr("--port")));
+  EXPECT_THAT(ErrorOf({"--config=" + ConfigFile(R"({"port": [{}]})")}),
+              HasSubstr("--port"));
+  EXPECT_THAT(ErrorOf({"--config=" + ConfigFile("{")}),
+              HasSubstr("not a JSON object"));
+  EXPECT_THAT(ErrorOf({"--config=/no/such/file"}), HasSubstr("/no/such/file"));
+}
+
+TEST(FlagSetTest, ListsTakeEachOccurrence) {
+  std::vector<std::string> stop;
+  FlagSet flags;
+  flags.Add("stop", &stop, "Where to stop.");
+  const std::vector<std::string> arguments = {"--stop=a", "text", "--stop",
+                                              "b",        "--",   "--stop=c"};
+  const auto positional = flags.Parse(arguments);
+  ASSERT_TRUE(positional.ok()) << positional.status();
+  EXPECT_THAT(stop, ::testing::ElementsAre("a", "b"));
+  EXPECT_THAT(*positional, ::testing::ElementsAre("text", "--stop=c"));
+}
+
+TEST(FlagSetTest, AbsentOptionalsStayAbsent) {
+  std::optional<int> bits;
+  std::optional<double> ttft_ms;
+  bool json = true;
+  FlagSet flags;
+  flags.Add("bits", &bits, "");
+  flags.Add("ttft_ms", &ttft_ms, "");
+  flags.Add("json", &json, "");
+  const std::vector<std::string> arguments = {"--bits=0", "--nojson"};
+  ASSERT_TRUE(flags.Parse(arguments).ok());
+  EXPECT_EQ(bits, 0);
+  EXPECT_EQ(ttft_ms, std::nullopt);
+  EXPECT_FALSE(json);
+}
+
+TEST(FlagSetTest, HelpShowsNamesChoicesAndDefaults) {
+  ServerOptions options;
+  const std::string help = ServerFlags(options).Help();
+  EXPECT_THAT(help, HasSubstr("--device=auto|cpu|cuda  (default: auto)"));
+  EXPECT_THAT(help, HasSubstr("--port  (default: 50051)"));
+}
+
+}  // namespace
+}  // namespace anyprec
