@@ -84,12 +84,14 @@ ANYPREC_INLINE void BitsToNibbles(const __m256i (&bits)[4],
   const __m256i every_second = _mm256_set1_epi32(0x55555555);
   const __m256i lower_pairs = _mm256_set1_epi32(0x33333333);
   __m256i pairs[4];
+#pragma GCC unroll 2
   for (int i = 0; i < 2; ++i) {
     const __m256i low = bits[2 * i];
     const __m256i high = bits[2 * i + 1];
     pairs[i] = Select(every_second, low, _mm256_slli_epi32(high, 1));
     pairs[2 + i] = Select(every_second, _mm256_srli_epi32(low, 1), high);
   }
+#pragma GCC unroll 2
   for (int i = 0; i < 2; ++i) {
     const __m256i low = pairs[2 * i];
     const __m256i high = pairs[2 * i + 1];
@@ -157,6 +159,7 @@ ANYPREC_INLINE void Lookup(const RowTable<kBits>& table, __m256i low_nibble,
   } else {
     // pshufb gives 0 where an index is negative: in all parts but one.
     low = high = _mm256_setzero_si256();
+#pragma GCC unroll 16
     for (int i = 0; i < RowTable<kBits>::kParts; ++i) {
       const __m256i here = _mm256_cmpeq_epi8(
           high_nibble, _mm256_set1_epi8(static_cast<char>(i)));
@@ -195,6 +198,7 @@ ANYPREC_INLINE void PlanesToNibbles(const __m256i (&bits)[8], __m256i (&low)[4],
   if constexpr (kBits > 4) {
     BitsToNibbles({bits[4], bits[5], bits[6], bits[7]}, high);
   } else {
+#pragma GCC unroll 4
     for (__m256i& nibbles : high) nibbles = _mm256_setzero_si256();
   }
 }
@@ -213,6 +217,7 @@ ANYPREC_INLINE void DecodeScaleBlock(const PackedWeights& weights,
     const size_t offset = tile_offset +
                           static_cast<size_t>(block) * kTileRows * 64 +
                           lane * 64 + half * 32;
+#pragma GCC unroll 8
     for (int j = 0; j < 8; ++j) {
       const int plane = j < kBits ? kBits - 1 - j : 0;
       const uint8_t* const data = weights.planes[plane] + offset;
@@ -230,6 +235,7 @@ ANYPREC_INLINE void DecodeScaleBlock(const PackedWeights& weights,
   for (int chunk = 0; chunk < weights.tail_chunks; ++chunk, vector += 4) {
     const size_t offset =
         tail_offset + static_cast<size_t>(chunk) * kTileRows * 8 + lane * 8;
+#pragma GCC unroll 8
     for (int j = 0; j < 8; ++j) {
       const int plane = j < kBits ? kBits - 1 - j : 0;
       bits[j] = _mm256_broadcastq_epi64(_mm_loadl_epi64(

@@ -145,9 +145,9 @@ class Float32Rotation {
     });
   }
 
-  // Bytes per second of reading 64 MiB.
+  // Bytes per second of reading 8 MiB, about what a GEMV reads.
   double ReadBandwidth() {
-    constexpr size_t kBytes = size_t{64} << 20;
+    constexpr size_t kBytes = size_t{8} << 20;
     const uint64_t* const words =
         memory_.as<uint64_t>() +
         next_read_++ % (kRotationBytes / kBytes) * kBytes / sizeof(uint64_t);
