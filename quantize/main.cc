@@ -152,14 +152,15 @@ std::string CachePath(const Options& options) {
   return absl::StrCat(options.pipeline.output, ".calibration");
 }
 
-absl::StatusOr<std::unique_ptr<SensitivitySource>> MakeSensitivity(
-    const Options& options, std::unique_ptr<Backend>& backend) {
-  if (options.sensitivity == "uniform") {
-    return std::make_unique<UniformSensitivity>();
-  }
-  if (options.sensitivity == "file") {
-    return FileSensitivity::Open(options.sensitivity_file);
-  }
+// What measuring activations needs while the pipeline runs.
+struct Calibration {
+  std::unique_ptr<Backend> backend;
+  // Made at the first report: a run that finds its cache shows no bar.
+  std::optional<ProgressBar> bar;
+};
+
+absl::StatusOr<std::unique_ptr<SensitivitySource>> MakeActivationSensitivity(
+    const Options& options, Calibration& calibration) {
   ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
                    Tokenizer::Load(options.input));
   ActivationSensitivity::Options measuring = {.checkpoint = options.input,
@@ -170,17 +171,27 @@ absl::StatusOr<std::unique_ptr<SensitivitySource>> MakeSensitivity(
   std::cerr << "calibration: " << count << " sequences of "
             << options.calibration.tokens << " tokens of "
             << options.calibration.path << "\n";
-  // Made at the first report: a run that finds its cache shows no bar.
-  auto bar = std::make_shared<std::optional<ProgressBar>>();
-  measuring.progress = [bar, count](int done) {
-    if (!bar->has_value()) bar->emplace("calibrating", count, "sequences");
-    (*bar)->SetDone(done);
-    if (done == count) bar->reset();
+  measuring.progress = [&bar = calibration.bar, count](int done) {
+    if (!bar.has_value()) bar.emplace("calibrating", count, "sequences");
+    bar->SetDone(done);
+    if (done == count) bar.reset();
   };
-  ASSIGN_OR_RETURN(backend, CreateCpuBackend({.threads = options.threads,
-                                              .mode = ComputeMode::kFloat32}));
+  ASSIGN_OR_RETURN(calibration.backend,
+                   CreateCpuBackend({.threads = options.threads,
+                                     .mode = ComputeMode::kFloat32}));
   return std::make_unique<ActivationSensitivity>(std::move(measuring),
-                                                 *backend);
+                                                 *calibration.backend);
+}
+
+absl::StatusOr<std::unique_ptr<SensitivitySource>> MakeSensitivity(
+    const Options& options, Calibration& calibration) {
+  if (options.sensitivity == "uniform") {
+    return std::make_unique<UniformSensitivity>();
+  }
+  if (options.sensitivity == "file") {
+    return FileSensitivity::Open(options.sensitivity_file);
+  }
+  return MakeActivationSensitivity(options, calibration);
 }
 
 void PrintReport(const PipelineReport& report, int threads) {
@@ -208,9 +219,9 @@ absl::Status Run(const Options& options) {
       CheckOutput(options.pipeline.output, options.pipeline.overwrite));
   ASSIGN_OR_RETURN(const std::unique_ptr<Checkpoint> checkpoint,
                    Checkpoint::Open(options.input));
-  std::unique_ptr<Backend> backend;  // outlives the source that uses it
+  Calibration calibration;  // outlives the source that uses it
   ASSIGN_OR_RETURN(const std::unique_ptr<SensitivitySource> sensitivity,
-                   MakeSensitivity(options, backend));
+                   MakeSensitivity(options, calibration));
   ThreadPool pool({.threads = options.threads});
   ASSIGN_OR_RETURN(
       const PipelineReport report,

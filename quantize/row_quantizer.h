@@ -1,5 +1,7 @@
 // Quantizes one row of a linear layer at every precision of a parent model:
 // sort, exact seed clustering, then a chain of exact splits.
+//
+// A weight of exactly zero is a value like any other: its sample weight counts.
 #ifndef ANYPREC_QUANTIZE_ROW_QUANTIZER_H_
 #define ANYPREC_QUANTIZE_ROW_QUANTIZER_H_
 
