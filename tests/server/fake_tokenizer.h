@@ -3,7 +3,9 @@
 #ifndef ANYPREC_TESTS_SERVER_FAKE_TOKENIZER_H_
 #define ANYPREC_TESTS_SERVER_FAKE_TOKENIZER_H_
 
+#include <algorithm>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -27,7 +29,8 @@ class FakeTokenizer : public Tokenizer {
     if (options.add_special) ids.push_back(kBos);
     for (size_t i = 0; i < text.size();) {
       const std::optional<TokenId> control =
-          options.parse_special ? ControlAt(text.substr(i)) : std::nullopt;
+          options.parse_special ? ControlAt(text, i, options.literal)
+                                : std::nullopt;
       if (control.has_value()) {
         ids.push_back(*control);
         i += ControlText(*control).size();
@@ -68,10 +71,17 @@ class FakeTokenizer : public Tokenizer {
     return special;
   }
 
-  std::optional<TokenId> ControlAt(absl::string_view text) const {
+  // None that touches a literal range.
+  std::optional<TokenId> ControlAt(absl::string_view text, size_t begin,
+                                   std::span<const TextRange> literal) const {
     for (const TokenId id : {kBos, kTurnStart, kTurnEnd}) {
       const std::string name = ControlText(id);
-      if (text.substr(0, name.size()) == name) return id;
+      const size_t end = begin + name.size();
+      const bool is_literal = std::any_of(
+          literal.begin(), literal.end(), [&](const TextRange& range) {
+            return range.begin < end && begin < range.end;
+          });
+      if (!is_literal && text.substr(begin, name.size()) == name) return id;
     }
     return std::nullopt;
   }
