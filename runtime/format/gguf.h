@@ -110,6 +110,8 @@ class GgufFile {
   };
   class Parser;
 
+  // Bytes of a number; 0 for strings and arrays.
+  static size_t NumberBytes(ValueType type);
   explicit GgufFile(std::unique_ptr<MappedFile> file);
   absl::StatusOr<const Value*> Lookup(absl::string_view key) const;
   absl::Status WrongType(absl::string_view key, const Value& value,

@@ -20,7 +20,7 @@ namespace {
 
 // Enough to hit every kind of field of these small headers, and done in a
 // second or two a format.
-constexpr int kMutations = 500;
+constexpr int kMutations = 300;
 
 class Mutator {
  public:
