@@ -91,16 +91,18 @@ absl::Status CheckAlternation(std::span<const ChatMessage> messages,
 
 // The literal system prompt of a ChatML template: "<|im_start|>system\nTEXT
 // <|im_end|>" in one piece.
-std::string DefaultChatMlSystem(const std::string& jinja) {
-  constexpr absl::string_view kBegin = "<|im_start|>system\n";
-  for (size_t at = jinja.find(kBegin.data()); at != std::string::npos;
-       at = jinja.find(kBegin.data(), at + 1)) {
-    const size_t begin = at + kBegin.size();
-    const size_t end = jinja.find("<|im_end|>", begin);
+std::string DefaultChatMlSystem(absl::string_view jinja) {
+  const std::string source =
+      absl::StrReplaceAll(jinja, {{"\\n", "\n"}, {"\\'", "'"}, {"\\\"", "\""}});
+  const std::string marker = "<|im_start|>system\n";
+  for (size_t at = source.find(marker); at != std::string::npos;
+       at = source.find(marker, at + 1)) {
+    const size_t begin = at + marker.size();
+    const size_t end = source.find("<|im_end|>", begin);
     if (end == std::string::npos) break;
-    const std::string text = jinja.substr(begin, end - begin);
-    // Otherwise the literal ended, and an expression follows.
-    if (text.find_first_of("{}+'") == std::string::npos) return text;
+    std::string text = source.substr(begin, end - begin);
+    // With one of these the literal ends, and an expression follows.
+    if (text.find_first_of("{}+~") == std::string::npos) return text;
   }
   return "";
 }
@@ -138,7 +140,7 @@ absl::StatusOr<ChatTemplate::Style> ChatTemplate::ReadChatMl(
     return Unsupported("a ChatML template that trims its messages");
   }
   Style style;
-  style.default_system = DefaultChatMlSystem(std::string(jinja));
+  style.default_system = DefaultChatMlSystem(jinja);
   return style;
 }
 
@@ -179,7 +181,7 @@ absl::StatusOr<ChatTemplate> ChatTemplate::Detect(absl::string_view jinja,
   Style style;
   if (has("<|im_start|>")) {
     family = Family::kChatMl;
-    ASSIGN_OR_RETURN(style, ReadChatMl(text));
+    ASSIGN_OR_RETURN(style, ReadChatMl(jinja));
   } else if (has("<|start_header_id|>")) {
     family = Family::kLlama3;
     style = ReadLlama3(text);

@@ -107,6 +107,19 @@ TEST(ChatTemplateTest, EncodesLikeTheRenderedTextWhereContentIsHarmless) {
   EXPECT_EQ(*ids, *whole);
 }
 
+TEST(ChatTemplateTest, TakesTheDefaultSystemMessageFromTheTemplate) {
+  const auto system_of = [](const std::string& jinja) {
+    const auto chat = ChatTemplate::Detect(jinja, "", "");
+    EXPECT_TRUE(chat.ok()) << chat.status();
+    const std::vector<ChatMessage> messages = {{"user", "u"}};
+    const std::string text = chat->Render(messages, false)->text;
+    return text.substr(0, text.find("<|im_start|>user"));
+  };
+  EXPECT_EQ(system_of(R"({{ '<|im_start|>system\nYou\'re "x".<|im_end|>' }})"),
+            "<|im_start|>system\nYou're \"x\".<|im_end|>\n");
+  EXPECT_EQ(system_of("{{ '<|im_start|>system\n' + m + '<|im_end|>' }}"), "");
+}
+
 TEST(ChatTemplateTest, RefusesTemplatesOfOtherFamilies) {
   for (const char* jinja :
        {"", "{{ messages }}", "<start_of_turn>{{ role }}<end_of_turn>",
