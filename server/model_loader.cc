@@ -3,7 +3,9 @@
 #include <spdlog/spdlog.h>
 
 #include <filesystem>
+#include <fstream>
 #include <memory>
+#include <sstream>
 #include <system_error>
 #include <utility>
 
@@ -12,6 +14,7 @@
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cuda/cuda_backend.h"
 #include "kernels/status_macros.h"
+#include "runtime/model/model_config.h"
 #include "runtime/progress/progress_bar.h"
 
 namespace anyprec {
@@ -47,9 +50,24 @@ absl::Status CheckFolder(const std::string& path) {
       "\" is a file; the server takes a folder that anyprec-quantize wrote"));
 }
 
+// The most likely mistake, told apart from a damaged model. What cannot be read
+// here LoadParent() reports.
+absl::Status CheckQuantized(const std::string& path) {
+  std::ostringstream json;
+  json << std::ifstream(path + "/config.json").rdbuf();
+  const absl::StatusOr<ModelConfig> config = ParseModelConfig(json.str(), path);
+  if (!config.ok() || config->quantization.has_value()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("--model: \"", path,
+                   "\" holds an unquantized model; run "
+                   "anyprec-quantize --input=",
+                   path, " --output=DIR and serve DIR"));
+}
+
 absl::Status LoadFolder(const std::string& path, const LoadOptions& options,
                         LoadedModel& loaded) {
   RETURN_IF_ERROR(CheckFolder(path));
+  RETURN_IF_ERROR(CheckQuantized(path));
   ASSIGN_OR_RETURN(loaded.model,
                    LlamaModel::LoadParent(path, options, *loaded.backend));
   absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::Load(path);
