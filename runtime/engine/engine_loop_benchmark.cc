@@ -84,3 +84,5 @@ BENCHMARK_CAPTURE(StepOverhead, Temperature, 1.0f, 1.0f)
 
 }  // namespace
 }  // namespace anyprec
+
+BENCHMARK_MAIN();

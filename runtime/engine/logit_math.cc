@@ -99,6 +99,33 @@ void ExpSumsOfFullBlocks(const float* logits, const float* maxima,
   }
 }
 
+// Of the blocks that reach beyond `threshold` only.
+double ExpSumAboveOfFullBlocks(const float* logits, const float* maxima,
+                               size_t blocks, float max,
+                               float inverse_temperature, float threshold) {
+  const FloatTag d;
+  const size_t lanes = hn::Lanes(d);
+  const auto offset = hn::Set(d, max);
+  const auto scale = hn::Set(d, inverse_temperature);
+  const auto smallest = hn::Set(d, -87.0f);
+  const auto bound = hn::Set(d, threshold);
+  double total = 0;
+  for (size_t b = 0; b < blocks; ++b) {
+    if (maxima[b] <= threshold) continue;
+    const float* const block = logits + b * kLogitBlock;
+    auto sum = hn::Zero(d);
+    for (size_t i = 0; i < kLogitBlock; i += lanes) {
+      const auto values = hn::LoadU(d, block + i);
+      const auto x = hn::Mul(hn::Sub(values, offset), scale);
+      sum = hn::Add(sum,
+                    hn::IfThenElseZero(hn::Gt(values, bound),
+                                       ExpOfNegative(d, hn::Max(x, smallest))));
+    }
+    total += hn::GetLane(hn::SumOfLanes(d, sum));
+  }
+  return total;
+}
+
 }  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace anyprec
@@ -109,6 +136,7 @@ namespace anyprec {
 
 HWY_EXPORT(BlockMaximaOfFullBlocks);
 HWY_EXPORT(ExpSumsOfFullBlocks);
+HWY_EXPORT(ExpSumAboveOfFullBlocks);
 HWY_EXPORT(LargestOfValues);
 
 float Largest(std::span<const float> values) {
@@ -142,6 +170,19 @@ double BlockExpSums(std::span<const float> logits,
   }
   double total = 0;
   for (const float sum : sums) total += sum;
+  return total;
+}
+
+double ExpSumAbove(std::span<const float> logits, std::span<const float> maxima,
+                   float max, float inverse_temperature, float threshold) {
+  const size_t full = logits.size() / kLogitBlock;
+  double total = HWY_DYNAMIC_DISPATCH(ExpSumAboveOfFullBlocks)(
+      logits.data(), maxima.data(), full, max, inverse_temperature, threshold);
+  for (const float logit : logits.subspan(full * kLogitBlock)) {
+    if (logit > threshold) {
+      total += std::exp((logit - max) * inverse_temperature);
+    }
+  }
   return total;
 }
 

@@ -33,6 +33,11 @@ double BlockExpSums(std::span<const float> logits,
                     std::span<const float> maxima, float max,
                     float inverse_temperature, std::vector<float>& sums);
 
+// The sum of exp((logit - max) * inverse_temperature) over the logits above
+// `threshold`.
+double ExpSumAbove(std::span<const float> logits, std::span<const float> maxima,
+                   float max, float inverse_temperature, float threshold);
+
 }  // namespace anyprec
 
 #endif  // ANYPREC_RUNTIME_ENGINE_LOGIT_MATH_H_

@@ -82,6 +82,11 @@ absl::Status ValidateStopping(const StopCriteria& stopping,
                      absl::StrCat("[1, ", kMaxStopStringBytes, "]"));
     }
   }
+  if (stopping.stop_token_ids.size() > kMaxStopTokens) {
+    return Invalid("stopping.stop_token_ids",
+                   absl::StrCat(stopping.stop_token_ids.size(), " ids"),
+                   absl::StrCat(kMaxStopTokens, " at most"));
+  }
   return ValidateTokens("stopping.stop_token_ids", stopping.stop_token_ids,
                         limits.vocab_size);
 }

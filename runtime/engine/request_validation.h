@@ -13,6 +13,7 @@ namespace anyprec {
 inline constexpr int kMaxTopLogprobs = 20;
 inline constexpr int kMaxStopStrings = 16;
 inline constexpr int kMaxStopStringBytes = 1024;
+inline constexpr int kMaxStopTokens = 256;
 
 // What a request is checked against.
 struct ModelLimits {

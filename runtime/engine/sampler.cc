@@ -132,34 +132,6 @@ TokenId DrawFrom(std::span<const ScoredToken> candidates,
   return candidates.front().token;  // rounding ate the last of the weights
 }
 
-// Draws from all tokens without a look at most of them (von Neumann's
-// rejection): a token of a block as if each were as likely as the block's
-// likeliest, which is then kept with the probability that is right for it. At
-// least one in kLogitBlock proposals is kept.
-TokenId DrawFromAll(std::span<const float> logits,
-                    std::span<const float> maxima, const Softmax& softmax,
-                    RandomStream random, std::vector<double>& ends) {
-  ends.clear();
-  double total = 0;
-  for (size_t b = 0; b < maxima.size(); ++b) {
-    const size_t size = std::min(kLogitBlock, logits.size() - b * kLogitBlock);
-    total += softmax.Weight(maxima[b]) * static_cast<double>(size);
-    ends.push_back(total);
-  }
-  while (true) {
-    const double place = random.Next() * total;
-    const size_t b =
-        std::upper_bound(ends.begin(), ends.end() - 1, place) - ends.begin();
-    const double offset =
-        (place - (b == 0 ? 0 : ends[b - 1])) / softmax.Weight(maxima[b]);
-    const size_t token = std::min(b * kLogitBlock + static_cast<size_t>(offset),
-                                  logits.size() - 1);
-    const float ratio =
-        std::exp((logits[token] - maxima[b]) * softmax.inverse_temperature);
-    if (random.Next() < ratio) return static_cast<TokenId>(token);
-  }
-}
-
 // How many of `candidates`, likeliest first, it takes to reach `mass`; 0 where
 // all of them do not.
 size_t CountToMass(std::span<const ScoredToken> candidates,
@@ -172,54 +144,81 @@ size_t CountToMass(std::span<const ScoredToken> candidates,
   return 0;
 }
 
-// Reorders `candidates` so that the fewest likeliest ones that reach `mass`
-// come first, in no particular order, and returns how many they are. Halves the
-// part in which the last of them must lie, so that it takes linear time.
-size_t PartitionByMass(std::span<ScoredToken> candidates,
-                       const Softmax& softmax, double mass) {
-  constexpr size_t kSortedPart = 32;
-  size_t begin = 0;
-  size_t end = candidates.size();
-  while (end - begin > kSortedPart) {
-    const size_t middle = begin + (end - begin) / 2;
-    std::nth_element(candidates.begin() + begin, candidates.begin() + middle,
-                     candidates.begin() + end, Likelier);
-    double upper = 0;
-    for (size_t i = begin; i < middle; ++i) {
-      upper += softmax.Weight(candidates[i].logit);
-    }
-    if (upper >= mass) {
-      end = middle;
-    } else {
-      begin = middle;
-      mass -= upper;
+// Draws from all tokens without a look at most of them (von Neumann's
+// rejection): proposes a token of a block as if each were as likely as the
+// block's likeliest, and keeps it with the probability that makes it right. At
+// least one in kLogitBlock proposals is kept.
+class FullDraw {
+ public:
+  FullDraw(std::span<const float> logits, std::span<const float> maxima,
+           const Softmax& softmax, std::vector<double>& ends)
+      : logits_(logits), maxima_(maxima), softmax_(softmax), ends_(ends) {
+    ends_.clear();
+    double total = 0;
+    for (size_t b = 0; b < maxima.size(); ++b) {
+      const size_t size =
+          std::min(kLogitBlock, logits.size() - b * kLogitBlock);
+      total += softmax.Weight(maxima[b]) * static_cast<double>(size);
+      ends_.push_back(total);
     }
   }
-  const std::span<ScoredToken> part = candidates.subspan(begin, end - begin);
-  std::sort(part.begin(), part.end(), Likelier);
-  const size_t count = CountToMass(part, softmax, mass);
-  return count == 0 ? end : begin + count;
+
+  TokenId Draw(RandomStream& random) const {
+    while (true) {
+      const double place = random.Next() * ends_.back();
+      const size_t b =
+          std::upper_bound(ends_.begin(), ends_.end(), place) - ends_.begin();
+      if (b == ends_.size()) continue;  // `place` was rounded up to the end
+      const double offset =
+          (place - (b == 0 ? 0 : ends_[b - 1])) / softmax_.Weight(maxima_[b]);
+      const size_t token = std::min(
+          b * kLogitBlock + static_cast<size_t>(offset), logits_.size() - 1);
+      const float ratio = std::exp((logits_[token] - maxima_[b]) *
+                                   softmax_.inverse_temperature);
+      if (random.Next() < ratio) return static_cast<TokenId>(token);
+    }
+  }
+
+ private:
+  std::span<const float> logits_;
+  std::span<const float> maxima_;
+  const Softmax& softmax_;
+  std::vector<double>& ends_;  // of each block in the proposals' weights
+};
+
+// Whether the tokens before `token`, likeliest first, hold less than `mass`: it
+// then is one of the fewest that reach it.
+bool InNucleus(std::span<const float> logits, std::span<const float> maxima,
+               const Softmax& softmax, TokenId token, double mass) {
+  const float logit = logits[token];
+  double before = ExpSumAbove(logits, maxima, softmax.max,
+                              softmax.inverse_temperature, logit);
+  const double weight = softmax.Weight(logit);
+  if (before < mass && before + weight * token >= mass) {
+    before += weight * static_cast<double>(std::count(
+                           logits.begin(), logits.begin() + token, logit));
+  }
+  return before < mass;
 }
 
-// Sets scratch.candidates to the smallest set of likeliest tokens that holds
-// `top_p` of the probability.
-void SelectNucleus(std::span<const float> logits, const Softmax& softmax,
-                   float top_p, SamplerScratch& scratch) {
-  const double total = BlockExpSums(logits, scratch.maxima, softmax.max,
-                                    softmax.inverse_temperature, scratch.sums);
-  const double mass = top_p * total;
-  std::vector<ScoredToken>& candidates = scratch.candidates;
-  // Most distributions of language models have a nucleus this small.
-  constexpr size_t kUsualNucleus = 64;
-  SelectTop(logits, scratch.maxima, kUsualNucleus, scratch);
-  size_t count = CountToMass(candidates, softmax, mass);
-  if (count == 0) {
-    // All tokens below this weight hold less than 1 - top_p together.
-    const double least = (1.0 - top_p) * total / logits.size();
-    CollectFrom(logits, scratch.maxima, softmax.LogitOf(least), candidates);
-    count = PartitionByMass(candidates, softmax, mass);
+// Draws from the fewest likeliest tokens that reach `mass`, those below
+// `least_logit` excepted.
+TokenId DrawFromNucleus(std::span<const float> logits,
+                        std::span<const float> maxima, const Softmax& softmax,
+                        double mass, float least_logit, RandomStream& random,
+                        std::vector<double>& ends) {
+  const FullDraw all(logits, maxima, softmax, ends);
+  // The likeliest token that was found outside: no use in asking again for one
+  // that is not likelier still.
+  std::optional<ScoredToken> outside;
+  while (true) {
+    const TokenId token = all.Draw(random);
+    const ScoredToken proposal = {logits[token], token};
+    if (proposal.logit < least_logit) continue;
+    if (outside.has_value() && !Likelier(proposal, *outside)) continue;
+    if (InNucleus(logits, maxima, softmax, token, mass)) return token;
+    outside = proposal;
   }
-  candidates.resize(count);
 }
 
 }  // namespace
@@ -256,34 +255,48 @@ TokenId Sampler::Draw(std::span<const float> logits, float max, int index,
                       SamplerScratch& scratch) const {
   RandomStream random(seed_, index);
   const Softmax softmax = {max, 1.0f / params_.temperature};
+  const std::span<const float> maxima = scratch.maxima;
+  const float least_logit = params_.min_p > 0.0f
+                                ? softmax.LogitOf(params_.min_p)
+                                : -std::numeric_limits<float>::infinity();
   const bool cuts_k =
       params_.top_k > 0 && static_cast<size_t>(params_.top_k) < logits.size();
+  const bool cuts_p = params_.top_p < 1.0f;
+  if (!cuts_k && !cuts_p) {
+    const FullDraw all(logits, maxima, softmax, scratch.ends);
+    TokenId token;
+    do {
+      token = all.Draw(random);
+    } while (logits[token] < least_logit);
+    return token;
+  }
+
+  // Most distributions of language models have a nucleus this small.
+  constexpr int kUsualNucleus = 64;
   std::vector<ScoredToken>& candidates = scratch.candidates;
-  if (cuts_k) {
-    SelectTop(logits, scratch.maxima, params_.top_k, scratch);
-    if (params_.top_p < 1.0f) {
-      double total = 0;
+  SelectTop(logits, maxima, cuts_k ? params_.top_k : kUsualNucleus, scratch);
+  if (cuts_p) {
+    double total = 0;
+    if (cuts_k) {
       for (const ScoredToken& candidate : candidates) {
         total += softmax.Weight(candidate.logit);
       }
-      const size_t count =
-          CountToMass(candidates, softmax, params_.top_p * total);
-      if (count != 0) candidates.resize(count);
+    } else {
+      total = BlockExpSums(logits, maxima, max, softmax.inverse_temperature,
+                           scratch.sums);
     }
-  } else if (params_.top_p < 1.0f) {
-    SelectNucleus(logits, softmax, params_.top_p, scratch);
-  } else if (params_.min_p > 0.0f) {
-    CollectFrom(logits, scratch.maxima, softmax.LogitOf(params_.min_p),
-                candidates);
-  } else {
-    return DrawFromAll(logits, scratch.maxima, softmax, random, scratch.ends);
+    const double mass = params_.top_p * total;
+    const size_t count = CountToMass(candidates, softmax, mass);
+    if (count > 0) {
+      candidates.resize(count);
+    } else if (!cuts_k) {
+      return DrawFromNucleus(logits, maxima, softmax, mass, least_logit, random,
+                             scratch.ends);
+    }
   }
-  if (params_.min_p > 0.0f) {
-    const float bound = softmax.LogitOf(params_.min_p);
-    std::erase_if(candidates, [bound](const ScoredToken& candidate) {
-      return candidate.logit < bound;
-    });
-  }
+  std::erase_if(candidates, [least_logit](const ScoredToken& candidate) {
+    return candidate.logit < least_logit;
+  });
   return DrawFrom(candidates, softmax, random.Next());
 }
 

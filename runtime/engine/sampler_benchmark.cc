@@ -65,3 +65,5 @@ ANYPREC_SAMPLER_BENCHMARK(TopP50, With(1, 0, 0.5f), std::nullopt);
 
 }  // namespace
 }  // namespace anyprec
+
+BENCHMARK_MAIN();

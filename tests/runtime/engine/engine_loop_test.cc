@@ -554,6 +554,8 @@ TEST_F(EngineLoopTest, NamesTheFieldOfABadRequest) {
   refused("stopping.stop", [](Request& r) { r.stopping.stop.resize(17, "x"); });
   refused("stopping.stop_token_ids[0]",
           [](Request& r) { r.stopping.stop_token_ids = {kVocab}; });
+  refused("stopping.stop_token_ids",
+          [](Request& r) { r.stopping.stop_token_ids.resize(257); });
   refused("sampling.temperature",
           [](Request& r) { r.sampling.temperature = -0.1f; });
   refused("sampling.temperature",

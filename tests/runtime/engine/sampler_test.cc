@@ -138,6 +138,23 @@ TEST(LogitMathTest, ExpSumsAgreeWithDoubles) {
   }
 }
 
+TEST(LogitMathTest, ExpSumAboveCountsWhatIsAboveTheThreshold) {
+  for (const int size : {1, 64, 65, 1000}) {
+    const std::vector<float> logits = RandomLogits(size, 2);
+    const float max = *std::max_element(logits.begin(), logits.end());
+    std::vector<float> maxima;
+    ASSERT_TRUE(BlockMaxima(logits, maxima));
+    for (const float threshold : {-100.0f, logits[0], 1.0f, max}) {
+      double expected = 0;
+      for (const float logit : logits) {
+        if (logit > threshold) expected += std::exp((logit - max) / 0.7);
+      }
+      EXPECT_NEAR(ExpSumAbove(logits, maxima, max, 1 / 0.7f, threshold),
+                  expected, 1e-6 * expected);
+    }
+  }
+}
+
 TEST(SamplerTest, ZeroTemperatureTakesTheLikeliestToken) {
   for (const int size : {1, 64, 65, 1000, 49152}) {
     const std::vector<float> logits = RandomLogits(size, 3);
@@ -215,6 +232,28 @@ TEST(SamplerTest, TopPHandlesANucleusOfMostTokens) {
   EXPECT_GT(seen.size(), nucleus.size() * 9 / 10);
 }
 
+TEST(SamplerTest, ALargeNucleusIsDrawnFromInProportion) {
+  const std::vector<float> logits = RandomLogits(500, 8, 0.5f);
+  const std::vector<TokenId> ranked = Ranked(logits);
+  std::vector<double> expected = Probabilities(logits);
+  // A nucleus that ends midway between two sums, far from rounding.
+  double mass = 0;
+  for (int i = 0; i < 200; ++i) mass += expected[ranked[i]];
+  const float top_p = static_cast<float>(mass - expected[ranked[199]] / 2);
+  for (size_t i = 200; i < ranked.size(); ++i) expected[ranked[i]] = 0;
+  for (double& p : expected) p /= mass;
+  const auto tokens = DrawMany({.top_p = top_p}, logits, 20000);
+  for (const TokenId token : tokens) ASSERT_GT(expected[token], 0);
+  EXPECT_LT(ChiSquareRatio(tokens, expected), 1.0);
+}
+
+TEST(SamplerTest, EquallyLikelyTokensEnterTheNucleusById) {
+  const std::vector<float> logits(1000, 0.5f);
+  const std::set<TokenId> seen = Support({.top_p = 0.2995f}, logits, 10000);
+  EXPECT_EQ(seen.size(), 300u);
+  EXPECT_EQ(*seen.rbegin(), 299);
+}
+
 TEST(SamplerTest, TopPAppliesToWhatTopKLeft) {
   // 0.5, 0.25, 0.125, 0.125: of the first two, the first holds 2/3.
   const std::vector<float> logits = {std::log(0.125f), std::log(0.5f),
@@ -233,6 +272,8 @@ TEST(SamplerTest, MinPIsRelativeToTheLikeliestToken) {
             (std::set<TokenId>{0, 1, 3}));
   EXPECT_EQ(Support({.min_p = 1.0f}, logits, 500), (std::set<TokenId>{1}));
   EXPECT_EQ(Support({.top_k = 3, .min_p = 0.4f}, logits, 500),
+            (std::set<TokenId>{1, 3}));
+  EXPECT_EQ(Support({.top_p = 0.99f, .min_p = 0.4f}, logits, 500),
             (std::set<TokenId>{1, 3}));
 }
 

@@ -1,0 +1,248 @@
+// The engine with a real model in it: small random planes, and the embedded
+// checkpoint.
+#include "runtime/engine/engine.h"
+
+#include <memory>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/time/clock.h"
+#include "gtest/gtest.h"
+#include "kernels/cpu/cpu_backend.h"
+#include "kernels/reference/reference_backend.h"
+#include "runtime/model/llama_loader.h"
+#include "runtime/model/synthetic_source.h"
+
+namespace anyprec {
+namespace {
+
+constexpr int kVocab = 331;
+
+ModelConfig SmallConfig() {
+  ModelConfig config;
+  config.vocab_size = kVocab;
+  config.hidden_size = 64;
+  config.intermediate_size = 96;
+  config.num_layers = 2;
+  config.num_heads = 4;
+  config.num_kv_heads = 2;
+  config.head_dim = 16;
+  config.max_position_embeddings = 256;
+  config.eos_token_ids = {0};
+  return config;
+}
+
+enum class BackendKind { kReference, kCpuInt16, kCpuFloat32 };
+
+std::unique_ptr<Backend> MakeBackend(BackendKind kind) {
+  if (kind == BackendKind::kReference) return CreateReferenceBackend();
+  CpuBackendOptions options;
+  options.threads = 2;
+  options.mode = kind == BackendKind::kCpuInt16 ? ComputeMode::kInt16
+                                                : ComputeMode::kFloat32;
+  return *CreateCpuBackend(options);
+}
+
+std::unique_ptr<Engine> MakeEngine(const EngineOptions& options,
+                                   BackendKind kind) {
+  std::unique_ptr<Backend> backend = MakeBackend(kind);
+  SyntheticSource source(SmallConfig(), kMaxBits);
+  const LoadOptions load;
+  auto model = LlamaLoader(source, load, *backend).Load();
+  EXPECT_TRUE(model.ok()) << model.status();
+  auto engine =
+      Engine::Create(options, std::move(backend), *std::move(model), nullptr);
+  EXPECT_TRUE(engine.ok()) << engine.status();
+  return *std::move(engine);
+}
+
+Chunk ReadAll(ResponseStream& stream) {
+  Chunk all;
+  while (std::optional<Chunk> chunk = stream.Next()) {
+    for (TokenOutput& token : chunk->tokens) all.tokens.push_back(token);
+    for (const float p : chunk->prompt_logprobs) {
+      all.prompt_logprobs.push_back(p);
+    }
+    all.finish = chunk->finish;
+  }
+  return all;
+}
+
+std::vector<TokenId> TokensOf(const Chunk& chunk) {
+  std::vector<TokenId> tokens;
+  for (const TokenOutput& output : chunk.tokens) tokens.push_back(output.token);
+  return tokens;
+}
+
+// A change in the last bit of a logit shows here, long before it changes a
+// token.
+std::vector<float> LogprobsOf(const Chunk& chunk) {
+  std::vector<float> logprobs;
+  for (const TokenOutput& output : chunk.tokens) {
+    logprobs.push_back(output.logprob);
+  }
+  return logprobs;
+}
+
+std::unique_ptr<ResponseStream> Submit(Engine& engine, const Request& request) {
+  auto stream = engine.Submit(request);
+  EXPECT_TRUE(stream.ok()) << stream.status();
+  return *std::move(stream);
+}
+
+Request MakeRequest(std::vector<TokenId> prompt, int max_tokens) {
+  Request request;
+  request.prompt = std::move(prompt);
+  request.stopping.max_tokens = max_tokens;
+  request.stopping.ignore_eos = true;
+  request.sampling.seed = 1;
+  return request;
+}
+
+// Sixteen requests of six precisions, short and long prompts, greedy and not.
+std::vector<Request> MixedRequests() {
+  std::mt19937 random(1);
+  std::vector<Request> requests;
+  for (int i = 0; i < 16; ++i) {
+    std::vector<TokenId> prompt;
+    for (int n = 1 + (i * 11) % 50; n > 0; --n) {
+      prompt.push_back(static_cast<TokenId>(random() % kVocab));
+    }
+    Request request = MakeRequest(std::move(prompt), 30);
+    request.precision.fixed_bits = 3 + i % 6;
+    request.sampling.temperature = i % 3 == 0 ? 0.0f : 1.0f;
+    request.sampling.seed = static_cast<uint64_t>(i);
+    request.prompt_logprobs = i % 4 == 0;
+    request.top_logprobs = 0;
+    requests.push_back(std::move(request));
+  }
+  return requests;
+}
+
+class EngineTest : public testing::TestWithParam<BackendKind> {};
+
+TEST_P(EngineTest, ARequestsTokensDoNotDependOnBatchMates) {
+  const std::vector<Request> requests = MixedRequests();
+  // The block size may change the order in which attention adds up, and with it
+  // the last bit: one size for both.
+  constexpr int kBlockTokens = 4;
+  std::vector<Chunk> alone;
+  {
+    const auto engine =
+        MakeEngine({.kv_block_tokens = kBlockTokens}, GetParam());
+    for (const Request& request : requests) {
+      alone.push_back(ReadAll(*Submit(*engine, request)));
+    }
+    ASSERT_EQ(engine->Stats().preemptions, 0);
+  }
+  EngineOptions crowded;
+  crowded.prefill_chunk_tokens = 7;
+  // 26 blocks, an eighth of what they want together: some are preempted. A
+  // token takes 2 layers * 2 heads * 16 * (k, v) * 2 bytes.
+  crowded.kv_block_tokens = kBlockTokens;
+  crowded.kv_cache_bytes = 26 * kBlockTokens * (2 * 2 * 16 * 2 * 2);
+  const auto engine = MakeEngine(crowded, GetParam());
+  std::vector<std::unique_ptr<ResponseStream>> streams;
+  for (const Request& request : requests) {
+    streams.push_back(Submit(*engine, request));
+  }
+  for (size_t i = 0; i < streams.size(); ++i) {
+    const Chunk mixed = ReadAll(*streams[i]);
+    EXPECT_EQ(TokensOf(mixed), TokensOf(alone[i])) << i;
+    EXPECT_EQ(LogprobsOf(mixed), LogprobsOf(alone[i])) << i;
+    EXPECT_EQ(mixed.prompt_logprobs, alone[i].prompt_logprobs) << i;
+  }
+  const EngineStats stats = engine->Stats();
+  EXPECT_GT(stats.preemptions, 0);
+  EXPECT_EQ(stats.kv_blocks_free, stats.kv_blocks_total);
+}
+
+TEST_P(EngineTest, EachPrecisionGivesItsOwnLogits) {
+  const auto engine = MakeEngine({}, GetParam());
+  std::vector<std::vector<float>> scores;
+  for (int bits = 3; bits <= 8; ++bits) {
+    Request request = MakeRequest({1, 2, 3, 4, 5, 6, 7, 8}, 0);
+    request.prompt_logprobs = true;
+    request.precision.fixed_bits = bits;
+    scores.push_back(ReadAll(*Submit(*engine, request)).prompt_logprobs);
+    ASSERT_EQ(scores.back().size(), 7u);
+    for (size_t i = 0; i + 1 < scores.size(); ++i) {
+      EXPECT_NE(scores[i], scores.back()) << bits;
+    }
+  }
+}
+
+TEST_P(EngineTest, MeasuresStepsAndMeetsADeadlineAutomatically) {
+  const auto engine = MakeEngine({}, GetParam());
+  const EngineStats stats = engine->Stats();
+  for (int bits = 3; bits <= 8; ++bits) {
+    EXPECT_GT(stats.decode_step[bits], absl::ZeroDuration()) << bits;
+  }
+  EXPECT_EQ(stats.steps, 0) << "the sweep is no step of a request";
+  Request request = MakeRequest({1, 2, 3}, 10);
+  request.precision.min_bits = 4;
+  request.deadline = absl::Now() + absl::Minutes(10);
+  const Chunk all = ReadAll(*Submit(*engine, request));
+  EXPECT_EQ(all.finish->reason, FinishReason::kLength);
+  // Ten minutes are enough for the best.
+  EXPECT_EQ(all.finish->stats.tokens_by_bits[8], 10);
+}
+
+INSTANTIATE_TEST_SUITE_P(Backends, EngineTest,
+                         testing::Values(BackendKind::kReference,
+                                         BackendKind::kCpuInt16,
+                                         BackendKind::kCpuFloat32),
+                         [](const auto& info) {
+                           switch (info.param) {
+                             case BackendKind::kReference:
+                               return "Reference";
+                             case BackendKind::kCpuInt16:
+                               return "CpuInt16";
+                             case BackendKind::kCpuFloat32:
+                               return "CpuFloat32";
+                           }
+                           return "Unknown";
+                         });
+
+TEST(EngineOptionsTest, NamesTheOptionThatIsWrong) {
+  const auto refused = [](const std::string& name, EngineOptions options) {
+    std::unique_ptr<Backend> backend = CreateReferenceBackend();
+    SyntheticSource source(SmallConfig(), 3);
+    const LoadOptions load;
+    auto model = LlamaLoader(source, load, *backend).Load();
+    ASSERT_TRUE(model.ok()) << model.status();
+    const absl::Status status =
+        Engine::Create(options, std::move(backend), *std::move(model), nullptr)
+            .status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(status.message().substr(0, name.size()), name);
+  };
+  refused("max_sequences", {.max_sequences = 0});
+  refused("max_queued_requests", {.max_queued_requests = -1});
+  refused("prefill_chunk_tokens", {.prefill_chunk_tokens = 0});
+  refused("max_context_tokens", {.max_context_tokens = 257});
+  refused("kv_block_tokens", {.kv_block_tokens = 0});
+  refused("kv_cache_bytes", {.kv_cache_bytes = 100});
+}
+
+TEST(EngineCheckpointTest, ServesAnUnquantizedModelAtSixteenBits) {
+  std::unique_ptr<Backend> backend = MakeBackend(BackendKind::kCpuFloat32);
+  auto model =
+      LlamaModel::LoadCheckpoint("tests/testdata/tiny-llama", {}, *backend);
+  ASSERT_TRUE(model.ok()) << model.status();
+  const auto engine =
+      *Engine::Create({}, std::move(backend), *std::move(model), nullptr);
+  Request request = MakeRequest({1, 5, 6, 7}, 12);
+  request.sampling.temperature = 0;
+  const Chunk first = ReadAll(*Submit(*engine, request));
+  EXPECT_EQ(first.finish->stats.tokens_by_bits[kUnquantizedBits], 12);
+  EXPECT_EQ(TokensOf(first), TokensOf(ReadAll(*Submit(*engine, request))));
+  request.precision.fixed_bits = 8;
+  EXPECT_EQ(engine->Submit(request).status().code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace anyprec
