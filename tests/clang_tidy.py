@@ -6,7 +6,7 @@
 Prints the diagnostics and exits 1 where there are any (.clang-tidy makes every
 warning an error). A file that passed is remembered by a hash of everything that
 its verdict depends on, so that a second run only looks at what has changed; the
-hashes are kept in ${XDG_CACHE_HOME:-$HOME/.cache}/anyprec/clang-tidy.
+hashes are kept in the checkout's .cache/clang-tidy, which Git ignores.
 """
 
 import argparse
@@ -69,8 +69,7 @@ class Verdicts:
     """The hashes of files that passed."""
 
     def __init__(self, version):
-        cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-        self.folder = os.path.join(cache, "anyprec", "clang-tidy")
+        self.folder = os.path.join(ROOT, ".cache", "clang-tidy")
         os.makedirs(self.folder, exist_ok=True)
         self.common = hashlib.sha256()
         self.common.update(version)

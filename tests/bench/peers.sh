@@ -60,7 +60,7 @@ quantize() {
   [ -f "$file" ] && return
   echo "quantizing $1 to $2 ..." >&2
   "$build/bin/llama-quantize" --allow-requantize "$peers/$1.f16.gguf" \
-    "$file.part" "$2" > "$peers/quantize.log" 2>&1
+    "$file.part" "$2" >"$peers/quantize.log" 2>&1
   mv "$file.part" "$file"
 }
 
@@ -73,10 +73,12 @@ if [ "$only" != --only=smollm2 ]; then
   for type in Q3_K_M Q4_0 Q4_K_M Q8_0; do quantize random-1.1b "$type"; done
 fi
 if [ "$only" != --only=random ]; then
-  deploy/quickstart.sh --prepare-only
+  # Fetches and quantizes the model, and shows that the server works.
+  deploy/quickstart.sh </dev/null
   if [ ! -f "$peers/smollm2.f16.gguf" ]; then
     "$build/bin/llama-quantize" --allow-requantize \
-      "$cache"/models/*.gguf "$peers/smollm2.part" F16 > "$peers/quantize.log" 2>&1
+      "$cache/SmolLM2-135M-Instruct.Q4_1.gguf" "$peers/smollm2.part" F16 \
+      >"$peers/quantize.log" 2>&1
     mv "$peers/smollm2.part" "$peers/smollm2.f16.gguf"
   fi
   for type in Q4_0 Q8_0; do quantize smollm2 "$type"; done
@@ -87,6 +89,7 @@ bin=$(bazel info -c opt bazel-bin)
 python tests/bench/peers.py --server="$bin/server/anyprec-server" \
   --stream-benchmark="$bin/tests/bench/stream-benchmark" \
   --llama-bin="$build/bin" --models="$peers" \
-  --smollm2="$cache/parents/smollm2" --threads="$threads" --rounds="$rounds" \
+  --smollm2="$(echo "$cache"/parents/SmolLM2-135M-Instruct.Q4_1-????????)" \
+  --threads="$threads" --rounds="$rounds" \
   --json="$json" ${only:+"$only"}
 echo "figures: $json" >&2
