@@ -1,7 +1,7 @@
 // Speed of BitPlaneLinear beside the machine's limits, measured in turns so
 // that a disturbance hits all alike.
 //
-//   bazel run -c opt //kernels/cpu:gemv_benchmark -- \
+//   bazel run -c opt //kernels/cpu:gemv_benchmark --
 //       [--threads=2] [--pin=false] [--isa=auto] [--benchmark_filter=REGEX]
 //
 // Decode/bits:P/rows:M multiplies M rows with a 4096 x 4096 layer that comes
