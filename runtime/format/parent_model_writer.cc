@@ -264,8 +264,7 @@ absl::Status ParentModelWriter::WriteLinear(absl::string_view name,
   const LinearSpec& spec = found->second;
   const QuantizationConfig& quantization = *config_.quantization;
   const auto planes = static_cast<size_t>(quantization.parent_bits);
-  const auto precisions = static_cast<size_t>(quantization.parent_bits -
-                                              quantization.seed_bits + 1);
+  const size_t precisions = planes - quantization.seed_bits + 1;
   const BitPlaneMatrix& matrix = linear.matrix;
   if (matrix.n != spec.n || matrix.k != spec.k ||
       matrix.planes.size() != planes || linear.codebooks.size() != precisions) {

@@ -58,9 +58,9 @@ class PipelineTest : public testing::Test {
     return QuantizeCheckpoint(**checkpoint, sensitivity, options, pool);
   }
 
-  absl::StatusOr<PipelineReport> QuantizeUniformly(const std::string& output,
-                                                   PipelineOptions options = {},
-                                                   int threads = 2) {
+  absl::StatusOr<PipelineReport> QuantizeUniformly(
+      const std::string& output, const PipelineOptions& options = {},
+      int threads = 2) {
     UniformSensitivity uniform;
     return Quantize(output, uniform, options, threads);
   }

@@ -20,7 +20,6 @@ namespace anyprec {
 namespace {
 
 using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 
 Chunk TextChunk(const std::string& text, int bits) {
   Chunk chunk;

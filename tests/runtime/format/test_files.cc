@@ -35,7 +35,7 @@ std::string ScratchFolder::File(absl::string_view name) const {
 
 std::string ScratchFolder::Write(absl::string_view name,
                                  absl::string_view bytes) const {
-  const std::string path = File(name);
+  std::string path = File(name);
   std::filesystem::create_directories(
       std::filesystem::path(path).parent_path());
   std::ofstream file(path, std::ios::binary);
