@@ -11,6 +11,9 @@
 
 #include "kernels/cpu/bit_plane_kernels.h"
 
+// Internal linkage on purpose: code for one instruction set must not be linked
+// into code for another.
+// NOLINTBEGIN(google-build-namespaces,misc-definitions-in-headers)
 namespace anyprec {
 namespace {
 
@@ -363,5 +366,6 @@ ANYPREC_INLINE void DispatchPrecision(int precision, Function function) {
 
 }  // namespace
 }  // namespace anyprec
+// NOLINTEND(google-build-namespaces,misc-definitions-in-headers)
 
 #endif  // ANYPREC_KERNELS_CPU_BIT_PLANE_AVX512_H_

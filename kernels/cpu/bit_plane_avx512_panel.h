@@ -17,6 +17,9 @@
 
 #include "kernels/cpu/bit_plane_avx512.h"
 
+// Internal linkage on purpose: code for one instruction set must not be linked
+// into code for another.
+// NOLINTBEGIN(google-build-namespaces,misc-definitions-in-headers)
 namespace anyprec {
 namespace {
 
@@ -271,5 +274,6 @@ inline void PackBf16(const BitPlaneJob& job, int begin, int end) {
 
 }  // namespace
 }  // namespace anyprec
+// NOLINTEND(google-build-namespaces,misc-definitions-in-headers)
 
 #endif  // ANYPREC_KERNELS_CPU_BIT_PLANE_AVX512_PANEL_H_

@@ -6,6 +6,9 @@
 #include "kernels/cpu/kernel_table.h"
 #include "kernels/cpu/simd.h"
 
+// Internal linkage on purpose: code for one instruction set must not be linked
+// into code for another.
+// NOLINTBEGIN(google-build-namespaces,misc-definitions-in-headers)
 namespace anyprec {
 namespace {
 
@@ -277,5 +280,6 @@ void StoreRow(const float* tile, const float* row_scales, int n,
 
 }  // namespace
 }  // namespace anyprec
+// NOLINTEND(google-build-namespaces,misc-definitions-in-headers)
 
 #endif  // ANYPREC_KERNELS_CPU_PANEL_KERNELS_INL_H_

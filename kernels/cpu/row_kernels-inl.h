@@ -7,6 +7,9 @@
 #include "kernels/cpu/panel_kernels-inl.h"
 #include "kernels/cpu/simd.h"
 
+// Internal linkage on purpose: code for one instruction set must not be linked
+// into code for another.
+// NOLINTBEGIN(google-build-namespaces,misc-definitions-in-headers)
 namespace anyprec {
 namespace {
 
@@ -172,5 +175,6 @@ constexpr CpuKernels kKernels = {
 
 }  // namespace
 }  // namespace anyprec
+// NOLINTEND(google-build-namespaces,misc-definitions-in-headers)
 
 #endif  // ANYPREC_KERNELS_CPU_ROW_KERNELS_INL_H_

@@ -18,6 +18,9 @@
 
 #define ANYPREC_INLINE static inline __attribute__((always_inline))
 
+// Internal linkage on purpose: code for one instruction set must not be linked
+// into code for another.
+// NOLINTBEGIN(google-build-namespaces,misc-definitions-in-headers)
 namespace anyprec {
 namespace {
 
@@ -483,5 +486,6 @@ ANYPREC_INLINE F32x16 Exp(F32x16 a) {
 
 }  // namespace
 }  // namespace anyprec
+// NOLINTEND(google-build-namespaces,misc-definitions-in-headers)
 
 #endif  // ANYPREC_KERNELS_CPU_SIMD_H_
