@@ -24,7 +24,7 @@ absl::StatusOr<std::unique_ptr<SampleStreams>> SampleStreams::Submit(
   return streams;
 }
 
-void SampleStreams::OnReady(std::function<void()> ready) {
+void SampleStreams::OnReady(const std::function<void()>& ready) {
   for (Sample& sample : samples_) sample.stream->OnReady(ready);
 }
 

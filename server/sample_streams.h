@@ -26,7 +26,7 @@ class SampleStreams {
       const Request& request, int n, Engine& engine);
 
   // `ready` runs each time there may be output; it must not block.
-  void OnReady(std::function<void()> ready);
+  void OnReady(const std::function<void()>& ready);
 
   struct Output {
     int sample = 0;

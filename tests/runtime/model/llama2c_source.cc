@@ -39,17 +39,18 @@ absl::StatusOr<std::unique_ptr<Llama2cSource>> Llama2cSource::Open(
   if (!file.read(reinterpret_cast<char*>(header.data()), sizeof(header))) {
     return absl::NotFoundError(absl::StrCat(path, ": no llama2.c header"));
   }
-  const auto [dim, inner, layers, heads, kv_heads, vocab, positions] = header;
+  const int dim = header[0], inner = header[1], layers = header[2];
+  const int heads = header[3], kv_heads = header[4];
   auto source = absl::WrapUnique(new Llama2cSource);
   ModelConfig& config = source->config_;
-  config.vocab_size = vocab;
+  config.vocab_size = header[5];
   config.hidden_size = dim;
   config.intermediate_size = inner;
   config.num_layers = layers;
   config.num_heads = heads;
   config.num_kv_heads = kv_heads;
   config.head_dim = dim / heads;
-  config.max_position_embeddings = positions;
+  config.max_position_embeddings = header[6];
   config.tie_word_embeddings = true;
 
   const auto read = [&](const std::string& name, int n, int k) {
@@ -64,7 +65,7 @@ absl::StatusOr<std::unique_ptr<Llama2cSource>> Llama2cSource::Open(
     }
   };
   const int kv_size = kv_heads * config.head_dim;
-  read("model.embed_tokens", vocab, dim);
+  read("model.embed_tokens", config.vocab_size, dim);
   read_layers("input_layernorm", 1, dim);
   read_layers("self_attn.q_proj", dim, dim);
   read_layers("self_attn.k_proj", kv_size, dim);
