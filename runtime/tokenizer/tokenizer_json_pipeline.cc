@@ -109,8 +109,9 @@ absl::StatusOr<PreTokenizer::Step> IsolatePattern(absl::string_view pattern) {
 // Appends what a parser of steps gave.
 absl::Status Append(absl::StatusOr<PreTokenizer::Step> step,
                     std::vector<PreTokenizer::Step>& steps) {
-  if (step.ok()) steps.push_back(*std::move(step));
-  return step.status();
+  if (!step.ok()) return std::move(step).status();
+  steps.push_back(*std::move(step));
+  return absl::OkStatus();
 }
 
 absl::Status ParseByteLevel(JsonObject& object,

@@ -23,7 +23,7 @@ std::string ErrorOf(std::vector<std::string> arguments) {
 }
 
 std::string ConfigFile(const std::string& content) {
-  const std::string path = ::testing::TempDir() + "/config.json";
+  std::string path = ::testing::TempDir() + "/config.json";
   std::ofstream(path) << content;
   return path;
 }

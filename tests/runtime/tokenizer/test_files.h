@@ -45,7 +45,7 @@ inline void WriteText(const std::string& path, const std::string& text) {
 
 // A new folder for the running test.
 inline std::string MakeTestFolder(const std::string& name) {
-  const std::string path = testing::TempDir() + "/" + name;
+  std::string path = testing::TempDir() + "/" + name;
   std::filesystem::remove_all(path);
   std::filesystem::create_directories(path);
   return path;
