@@ -13,8 +13,9 @@ class GgufTest : public testing::Test {
  protected:
   absl::Status Open(const std::string& bytes) {
     auto file = GgufFile::Open(folder_.Write("t.gguf", bytes));
-    if (file.ok()) file_ = *std::move(file);
-    return file.status();
+    if (!file.ok()) return file.status();
+    file_ = *std::move(file);
+    return absl::OkStatus();
   }
 
   // Expects DATA_LOSS that names the file and holds `parts`.

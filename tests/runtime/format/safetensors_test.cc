@@ -12,8 +12,9 @@ class SafetensorsTest : public testing::Test {
  protected:
   absl::Status Open(const std::string& bytes) {
     auto file = SafetensorsFile::Open(folder_.Write("t.safetensors", bytes));
-    if (file.ok()) file_ = *std::move(file);
-    return file.status();
+    if (!file.ok()) return file.status();
+    file_ = *std::move(file);
+    return absl::OkStatus();
   }
 
   // Expects an error that names the file and holds `parts`.
