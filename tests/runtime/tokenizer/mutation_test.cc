@@ -119,10 +119,11 @@ bool Exercise(const std::string& path) {
 void ExpectSurvival(const std::string& original, const std::string& name,
                     uint32_t seed) {
   const std::string folder = MakeTestFolder("mutants");
+  const std::string path = folder + "/" + name;
   Mutator mutator(seed);
   int loaded = 0;
   for (int round = 0; round < kRounds; ++round) {
-    WriteText(folder + "/" + name, mutator.Bytes(original));
+    WriteText(path, mutator.Bytes(original));
     loaded += Exercise(folder) ? 1 : 0;
   }
   EXPECT_GT(loaded, 0);
