@@ -64,7 +64,7 @@ std::string ChildProcess::ReadLine() {
   while (true) {
     const size_t end = buffer_.find('\n');
     if (end != std::string::npos) {
-      const std::string line = buffer_.substr(0, end);
+      std::string line = buffer_.substr(0, end);
       buffer_.erase(0, end + 1);
       return line;
     }

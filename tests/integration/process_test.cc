@@ -24,7 +24,7 @@ Outcome RunServer(std::vector<std::string> flags) {
 
 // A copy of the quantized model that a test may damage.
 std::filesystem::path ModelCopy(const std::string& name) {
-  const std::filesystem::path copy =
+  std::filesystem::path copy =
       std::filesystem::path(::testing::TempDir()) / name;
   std::filesystem::remove_all(copy);
   std::filesystem::copy(QuantizedTinyLlama(), copy,

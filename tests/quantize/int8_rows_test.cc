@@ -18,8 +18,9 @@ TEST(Int8RowsTest, ErrorIsAtMostHalfAScale) {
   std::vector<float> weights(kRows * kColumns);
   for (size_t i = 0; i < weights.size(); ++i) {
     // Rows from 1e-10 to 1e9.
-    weights[i] = normal(random) *
-                 std::pow(10.0f, static_cast<float>(i / kColumns) - 10.0f);
+    const size_t row = i / kColumns;
+    weights[i] =
+        normal(random) * std::pow(10.0f, static_cast<float>(row) - 10.0f);
   }
   std::vector<int8_t> values(weights.size());
   std::vector<float> scales(kRows);
