@@ -181,6 +181,16 @@ TEST_F(SentencePieceTokenizerTest, CuttingLongTextsDoesNotChangeTheirIds) {
   }
 }
 
+TEST(SentencePieceStubTest, BuildsWithoutTheLibrarySaySo) {
+  if (SentencePieceModel::IsAvailable()) {
+    GTEST_SKIP() << "this build has libsentencepiece";
+  }
+  const auto tokenizer = SentencePieceTokenizer::Create(
+      SerializeSentencePieceProto(SmallModel()), TokenizerConfig());
+  EXPECT_EQ(tokenizer.status().code(), absl::StatusCode::kUnimplemented);
+  EXPECT_TRUE(absl::StrContains(tokenizer.status().message(), "leaves"));
+}
+
 TEST(SentencePieceCutterTest, LeavesTextsWholeThatDependOnTheirSurroundings) {
   const std::string text(3 * SentencePieceCutter::kMinPartBytes, 'a');
   EXPECT_EQ(SentencePieceCutter(SmallModel()).PartLength(text), text.size());
