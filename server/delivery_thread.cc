@@ -8,25 +8,27 @@ DeliveryThread::DeliveryThread() : thread_([this] { Run(); }) {}
 
 DeliveryThread::~DeliveryThread() {
   {
-    absl::MutexLock lock(&mutex_);
+    const std::lock_guard lock(mutex_);
     stopping_ = true;
   }
+  posted_.notify_one();
   thread_.join();
 }
 
 void DeliveryThread::Post(absl::AnyInvocable<void()> task) {
-  absl::MutexLock lock(&mutex_);
-  tasks_.push_back(std::move(task));
+  {
+    const std::lock_guard lock(mutex_);
+    tasks_.push_back(std::move(task));
+  }
+  posted_.notify_one();
 }
 
 void DeliveryThread::Run() {
-  const auto has_work = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return stopping_ || !tasks_.empty();
-  };
   std::vector<absl::AnyInvocable<void()>> tasks;
   while (true) {
     {
-      absl::MutexLock lock(&mutex_, absl::Condition(&has_work));
+      std::unique_lock lock(mutex_);
+      posted_.wait(lock, [this] { return stopping_ || !tasks_.empty(); });
       if (tasks_.empty()) return;
       tasks.swap(tasks_);
     }
