@@ -161,8 +161,8 @@ void DecodeTileToBytes(const PackedWeights& weights, int tile, int block,
         LoadByteTable<kBits>(weights.tables, tile * kTileRows + lane);
     uint8_t* out = slices + lane * kVectorBytes;
     if (weights.blocks > 0) {
-      const BlockIndices<kBits> indices = LoadBlockIndices<kBits>(
-          weights, BlockOffset(weights, tile, block) + lane * kRowBytes);
+      const BlockIndices<kBits> indices = ToIndices<kBits>(LoadPlanes<kBits>(
+          weights, BlockOffset(weights, tile, block) + lane * kRowBytes));
 #pragma GCC unroll 8
       for (int c = 0; c < kBlockChunks; ++c) {
         __m512i index;

@@ -309,11 +309,6 @@ ANYPREC_INLINE int TileRows(const PackedWeights& weights, int tile) {
 // ---- int16. Packed x: [rows][64 chunks] int16, then scales
 // [rows][scale_blocks] fp32.
 
-// See bit_plane_portable.cc, whose bounds these are.
-constexpr float kMaxMagnitudeSum = 523000.0f;
-constexpr float kMaxInt16 = 32767.0f;
-constexpr float kMinScale = 0x1p-100f;
-
 ANYPREC_INLINE int16_t* Int16Row(const BitPlaneJob& job, int m) {
   return reinterpret_cast<int16_t*>(job.packed_x) +
          m * PaddedColumns(job.weights);

@@ -17,15 +17,6 @@ namespace {
 // ---- int16. Packed x: [rows][chunks][2][32] int16, then scales
 // [rows][scale_blocks] fp32.
 
-// The bound of bit_plane_kernels.h: |T| <= 2^12 * sum |q| < 2^31, where q are
-// the rounded quotients x / scale: sum |q| <= sum |x| / scale + columns / 2
-// <= 523000 + 480 for the at most 960 columns of a scale block, below 2^19 even
-// when the fp32 sum of magnitudes is off by 960 roundings of 2^-24.
-constexpr float kMaxMagnitudeSum = 523000.0f;
-constexpr float kMaxInt16 = 32767.0f;
-// Smaller scales count as zero, so that their reciprocals stay finite.
-constexpr float kMinScale = 0x1p-100f;
-
 ANYPREC_INLINE size_t Int16RowBytes(const PackedWeights& weights) {
   return static_cast<size_t>(weights.chunks) * kChunkVectors * kVectorBytes;
 }
@@ -108,6 +99,9 @@ void PackInt16(const BitPlaneJob& job, int begin, int end) {
 // Rows [m, m + kRows) of x times the 16 weight rows of a tile.
 template <int kBits, int kRows>
 void MultiplyTileInt16(const BitPlaneJob& job, int tile, int m) {
+  // One row's 16 dependent vpdpwssd of a block, five cycles each, would take
+  // longer than the rest of its work; several rows hide each other's.
+  constexpr int kChains = kRows == 1 ? 2 : 1;
   const PackedWeights& weights = job.weights;
   __m512 totals[kRows];
   for (int i = 0; i < kRows; ++i) totals[i] = _mm512_setzero_ps();
@@ -121,18 +115,27 @@ void MultiplyTileInt16(const BitPlaneJob& job, int tile, int m) {
     for (int lane = 0; lane < kTileRows; ++lane) {
       const RowTable<kBits> table =
           LoadTable<kBits>(weights.tables, tile * kTileRows + lane);
-      __m512i sums[kRows];
-      for (int i = 0; i < kRows; ++i) sums[i] = _mm512_setzero_si512();
+      __m512i sums[kRows][kChains];
+      for (int i = 0; i < kRows; ++i) {
+        for (int j = 0; j < kChains; ++j) sums[i][j] = _mm512_setzero_si512();
+      }
       DecodeScaleBlock<kBits>(
           weights, table, tile, block,
           lane, [&](int vector, __m512i w) __attribute__((always_inline)) {
 #pragma GCC unroll 8
             for (int i = 0; i < kRows; ++i) {
-              sums[i] = _mm512_dpwssd_epi32(
-                  sums[i], w, _mm512_load_si512(x[i] + vector * kVectorBytes));
+              __m512i& sum = sums[i][vector % kChains];
+              sum = _mm512_dpwssd_epi32(
+                  sum, w, _mm512_load_si512(x[i] + vector * kVectorBytes));
             }
           });
-      for (int i = 0; i < kRows; ++i) partial_sums[i][lane] = sums[i];
+      for (int i = 0; i < kRows; ++i) {
+        partial_sums[i][lane] = sums[i][0];
+        for (int j = 1; j < kChains; ++j) {
+          partial_sums[i][lane] =
+              _mm512_add_epi32(partial_sums[i][lane], sums[i][j]);
+        }
+      }
     }
     for (int i = 0; i < kRows; ++i) {
       const __m512 sums = _mm512_cvtepi32_ps(SumLanes(partial_sums[i]));

@@ -47,11 +47,16 @@ ANYPREC_INLINE __m512i OddWords() {
   return _mm512_add_epi32(EvenWords(), _mm512_set1_epi32(0x00010001));
 }
 
-// gf2p8affineqb with this first operand transposes the 8 x 8 bits of each
-// 64-bit lane: byte i of the result takes bit j from bit i of byte 7 - j.
+// gf2p8affineqb takes bit j of byte i of the result from byte 7 - j of the same
+// 64-bit lane of `planes`, namely the bit that byte i of `unit_bytes` has set.
+ANYPREC_INLINE __m512i SelectBits(__m512i planes, uint64_t unit_bytes) {
+  return _mm512_gf2p8affine_epi64_epi8(
+      _mm512_set1_epi64(static_cast<int64_t>(unit_bytes)), planes, 0);
+}
+
+// Byte i takes bits i: transposes the 8 x 8 bits of each 64-bit lane.
 ANYPREC_INLINE __m512i TransposeBits(__m512i planes) {
-  const __m512i unit_bytes = _mm512_set1_epi64(0x8040201008040201ll);
-  return _mm512_gf2p8affine_epi64_epi8(unit_bytes, planes, 0);
+  return SelectBits(planes, 0x8040201008040201);
 }
 
 // Codebook indices of a block, as bytes in the order of columns. Bits above
@@ -77,14 +82,22 @@ ANYPREC_INLINE void InterleaveFour(__m512i bit3, __m512i bit2, __m512i bit1,
   out[3] = _mm512_unpackhi_epi16(high_hi, low_hi);
 }
 
+// The planes of a row's 512 columns with their bytes interleaved: the lowest
+// four in `low`, the others in `high`; those that the precision lacks repeat
+// the highest.
+struct InterleavedPlanes {
+  __m512i low[4];
+  __m512i high[4];  // unused up to 4 bits
+};
+
 // Reads `kBits` planes at `offset` (64 bytes each).
 template <int kBits>
-ANYPREC_INLINE BlockIndices<kBits> LoadBlockIndices(
-    const PackedWeights& weights, size_t offset) {
+ANYPREC_INLINE InterleavedPlanes LoadPlanes(const PackedWeights& weights,
+                                            size_t offset) {
   // Prefetching 2 KiB ahead in each plane covers the latency of memory, some
   // 100 ns, at the rate at which a core can take data in.
   constexpr int kPrefetchBytes = 2048;
-  __m512i bit[8];  // the lowest first; absent ones repeat the highest
+  __m512i bit[8];  // the lowest first
 #pragma GCC unroll 8
   for (int j = 0; j < 8; ++j) {
     if (j < kBits) {
@@ -96,22 +109,29 @@ ANYPREC_INLINE BlockIndices<kBits> LoadBlockIndices(
       bit[j] = bit[kBits - 1];
     }
   }
+  InterleavedPlanes planes;
+  InterleaveFour(bit[3], bit[2], bit[1], bit[0], planes.low);
+  if constexpr (kBits > 4) {
+    InterleaveFour(bit[7], bit[6], bit[5], bit[4], planes.high);
+  }
+  return planes;
+}
+
+template <int kBits>
+ANYPREC_INLINE BlockIndices<kBits> ToIndices(const InterleavedPlanes& planes) {
   BlockIndices<kBits> indices;
-  __m512i low[4];
-  InterleaveFour(bit[3], bit[2], bit[1], bit[0], low);
-  if constexpr (kBits <= 4) {
 #pragma GCC unroll 4
-    for (int g = 0; g < 4; ++g) indices.vectors[g] = TransposeBits(low[g]);
-  } else {
-    __m512i high[4];
-    InterleaveFour(bit[7], bit[6], bit[5], bit[4], high);
-#pragma GCC unroll 4
-    for (int g = 0; g < 4; ++g) {
+  for (int g = 0; g < 4; ++g) {
+    if constexpr (kBits <= 4) {
+      indices.vectors[g] = TransposeBits(planes.low[g]);
+    } else {
       // Joins odd dwords, then even ones, to qwords of eight planes.
-      const __m512i odd = _mm512_mask_shuffle_epi32(
-          low[g], 0x5555, high[g], static_cast<_MM_PERM_ENUM>(0xf5));
-      const __m512i even = _mm512_mask_shuffle_epi32(
-          high[g], 0xaaaa, low[g], static_cast<_MM_PERM_ENUM>(0xa0));
+      const __m512i odd =
+          _mm512_mask_shuffle_epi32(planes.low[g], 0x5555, planes.high[g],
+                                    static_cast<_MM_PERM_ENUM>(0xf5));
+      const __m512i even =
+          _mm512_mask_shuffle_epi32(planes.high[g], 0xaaaa, planes.low[g],
+                                    static_cast<_MM_PERM_ENUM>(0xa0));
       indices.vectors[2 * g] = TransposeBits(odd);
       indices.vectors[2 * g + 1] = TransposeBits(even);
     }
@@ -219,8 +239,35 @@ ANYPREC_INLINE void LookupChunk(const RowTable<kBits>& table, __m512i index,
 // Passes a block's 16 vectors of table values to sink(vector, values).
 template <int kBits, typename Sink>
 ANYPREC_INLINE void LookupBlock(const RowTable<kBits>& table,
-                                const BlockIndices<kBits>& indices, Sink sink) {
-  if constexpr (kBits <= 4) {
+                                const InterleavedPlanes& planes, Sink sink) {
+  if constexpr (kBits <= 3) {
+    // A column's index twice, with bit 3 clear in one byte and set in the next,
+    // looks up the two bytes of its value: vpermb, unlike vpermw, is a single
+    // operation on Intel's cores. Low nibbles belong to one chunk, high ones to
+    // the next.
+    const __m512i index_bits = _mm512_set1_epi16(0x7777);
+    const __m512i second_byte = _mm512_set1_epi16(static_cast<int16_t>(0x8800));
+    const __m512i low_bytes_then_high =
+        _mm512_set4_epi32(0x0f0d0b09, 0x07050301, 0x0e0c0a08, 0x06040200);
+    const __m512i bytes =
+        _mm512_shuffle_epi8(table.low[0], low_bytes_then_high);
+#pragma GCC unroll 4
+    for (int g = 0; g < 4; ++g) {
+      const __m512i columns[2] = {
+          SelectBits(planes.low[g], 0x4040101004040101),
+          SelectBits(planes.low[g], 0x8080202008080202)};
+#pragma GCC unroll 2
+      for (int parity = 0; parity < 2; ++parity) {
+        // (columns & index_bits) | second_byte
+        const __m512i index = _mm512_ternarylogic_epi32(
+            columns[parity], index_bits, second_byte, 0xea);
+        sink(4 * g + parity, _mm512_permutexvar_epi8(index, bytes));
+        sink(4 * g + 2 + parity,
+             _mm512_permutexvar_epi8(_mm512_srli_epi16(index, 4), bytes));
+      }
+    }
+  } else if constexpr (kBits == 4) {
+    const BlockIndices<kBits> indices = ToIndices<kBits>(planes);
 #pragma GCC unroll 4
     for (int c = 0; c < kBlockChunks / 2; ++c) {
       const __m512i index = indices.vectors[c];
@@ -228,6 +275,7 @@ ANYPREC_INLINE void LookupBlock(const RowTable<kBits>& table,
       LookupChunk<kBits>(table, _mm512_srli_epi16(index, 4), 4 * c + 2, sink);
     }
   } else {
+    const BlockIndices<kBits> indices = ToIndices<kBits>(planes);
 #pragma GCC unroll 8
     for (int c = 0; c < kBlockChunks; ++c) {
       LookupChunk<kBits>(table, indices.vectors[c], 2 * c, sink);
@@ -261,8 +309,8 @@ ANYPREC_INLINE void DecodeScaleBlock(const PackedWeights& weights,
   if (block < weights.blocks) {
     LookupBlock<kBits>(
         table,
-        LoadBlockIndices<kBits>(
-            weights, BlockOffset(weights, tile, block) + lane * kRowBytes),
+        LoadPlanes<kBits>(weights,
+                          BlockOffset(weights, tile, block) + lane * kRowBytes),
         sink);
   }
   if (block != weights.scale_blocks - 1) return;

@@ -20,11 +20,19 @@ inline constexpr int kChunkColumns = 64;
 inline constexpr int kBlockChunks = 8;
 inline constexpr int kBlockColumns = kChunkColumns * kBlockChunks;
 
-// int16 arithmetic stays exact: |centroid| <= kMaxCentroid, and the scale of a
-// block of activations makes the sum of their magnitudes at most
-// 2^31 / kMaxCentroid - 1, so no partial sum of products, in whatever order,
-// leaves the range of int32.
+// int16 arithmetic stays exact: no partial sum of products, in whatever order,
+// leaves the range of int32. Centroids T are at most kMaxCentroid, and the
+// scale of a block of activations makes the sum of their magnitudes, divided by
+// it, at most kMaxMagnitudeSum: |sum T q| <= 2^12 * sum |q| < 2^31, where q are
+// the rounded quotients x / scale and sum |q| <= 523000 + 480 for the at most
+// 960 columns of a scale block, below 2^19 even when the fp32 sum of magnitudes
+// is off by 960 roundings of 2^-24.
 inline constexpr int kMaxCentroid = 1 << 12;
+inline constexpr float kMaxMagnitudeSum = 523000.0f;
+inline constexpr float kMaxInt16 = 32767.0f;
+// Blocks of smaller scales, which do not arise, count as zero, so that the
+// reciprocal of the scale stays finite.
+inline constexpr float kMinScale = 0x1p-100f;
 
 // The weights of a layer at one precision, packed for these kernels.
 //

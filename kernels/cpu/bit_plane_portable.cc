@@ -13,16 +13,6 @@
 namespace anyprec {
 namespace {
 
-// See kMaxCentroid. |T| <= 2^12 * sum |q| and q = x / scale rounded, so
-// sum |q| <= sum |x| / scale + columns / 2 <= 523000 + 480 for the at most 960
-// columns of a scale block; 1e-3 of it is left for the rounding of the fp32 sum
-// of magnitudes, whose relative error is below 960 * 2^-24.
-constexpr float kMaxMagnitudeSum = 523000.0f;
-constexpr float kMaxInt16 = 32767.0f;
-// Blocks of smaller magnitudes than any that arise count as zero, so that the
-// reciprocal of the scale stays finite.
-constexpr float kMinScale = 0x1p-100f;
-
 // Columns [first, last) of scale block `block`.
 struct ColumnRange {
   int first;

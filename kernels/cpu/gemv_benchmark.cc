@@ -2,14 +2,17 @@
 // that a disturbance hits all alike.
 //
 //   bazel run -c opt //kernels/cpu:gemv_benchmark --
-//       [--threads=2] [--pin=false] [--isa=auto] [--benchmark_filter=REGEX]
+//       [--threads=2] [--pin=false] [--isa=auto] [--cached=false]
+//       [--benchmark_filter=REGEX]
 //
 // Decode/bits:P/rows:M multiplies M rows with a 4096 x 4096 layer that comes
-// from DRAM: layers of 1 GiB and more are used in rotation. Counters:
+// from DRAM: layers of 1 GiB and more are used in rotation; with --cached, one
+// layer over and over, which shows what instructions alone cost. Counters:
 //   us            median of a product
 //   GB/s          bytes that it reads (BytesRead) over that time
 //   x_fp32        how many times faster than our fp32 GEMV of the same shape
-//   of_bandwidth  GB/s as a fraction of the measured read bandwidth
+//   of_read       GB/s as a fraction of what a plain sequential read takes in
+//   of_peak_read  the same of the fastest read that we know (eight streams)
 //   best_*        the same from the fastest tenth of the samples instead of
 //                 medians, for machines that others use too
 // Small/... multiplies the shapes of a 135 M model's layers, in cache.
@@ -46,6 +49,7 @@ struct Flags {
   int threads = 2;
   bool pin = false;
   Isa isa = DetectIsa();
+  bool cached = false;
 };
 
 Flags& GetFlags() {
@@ -145,28 +149,48 @@ class Float32Rotation {
     });
   }
 
-  // Bytes per second of reading 8 MiB, about what a GEMV reads.
-  double ReadBandwidth() {
-    constexpr size_t kBytes = size_t{8} << 20;
+  // Seconds of reading 8 MiB, about what a GEMV reads, by `sum`.
+  using Sum = uint64_t (*)(const uint64_t* words, size_t n);
+  double SecondsOfRead(Sum sum) {
     const uint64_t* const words =
-        memory_.as<uint64_t>() +
-        next_read_++ % (kRotationBytes / kBytes) * kBytes / sizeof(uint64_t);
-    const double seconds = SecondsOf([&] {
+        memory_.as<uint64_t>() + next_read_++ % (kRotationBytes / kReadBytes) *
+                                     kReadBytes / sizeof(uint64_t);
+    return SecondsOf([&] {
       Pool().ParallelFor(
-          kBytes / sizeof(uint64_t), 4096, [&](size_t begin, size_t end) {
-            benchmark::DoNotOptimize(SumWords(words + begin, end - begin));
+          kReadBytes / sizeof(uint64_t), size_t{1} << 16,
+          [&](size_t begin, size_t end) {
+            benchmark::DoNotOptimize(sum(words + begin, end - begin));
           });
     });
-    return kBytes / seconds;
   }
 
- private:
-  // REQUIRES: n is a multiple of 64.
+  static constexpr size_t kReadBytes = size_t{8} << 20;
+
+  // One stream, as a program without care for the memory system reads.
+  // REQUIRES: n is a multiple of 64, here and below.
   __attribute__((target_clones("avx512f", "avx2", "default"))) static uint64_t
-  SumWords(const uint64_t* words, size_t n) {
+  SumInOrder(const uint64_t* words, size_t n) {
     uint64_t sums[64] = {};
     for (size_t i = 0; i < n; i += 64) {
       for (int j = 0; j < 64; ++j) sums[j] += words[i + j];
+    }
+    uint64_t sum = 0;
+    for (const uint64_t value : sums) sum += value;
+    return sum;
+  }
+  // Eight streams with prefetch: at a page's end, where the hardware's
+  // prefetcher stops, seven others go on.
+  __attribute__((target_clones("avx512f", "avx2", "default"))) static uint64_t
+  SumStreams(const uint64_t* words, size_t n) {
+    constexpr int kStreams = 8, kLine = 8, kAhead = 8 * kLine;
+    const size_t stream = n / kStreams;
+    uint64_t sums[kLine] = {};
+    for (size_t i = 0; i < stream; i += kLine) {
+      for (int s = 0; s < kStreams; ++s) {
+        const uint64_t* const line = words + s * stream + i;
+        __builtin_prefetch(line + kAhead);
+        for (int j = 0; j < kLine; ++j) sums[j] += line[j];
+      }
     }
     uint64_t sum = 0;
     for (const uint64_t value : sums) sum += value;
@@ -199,7 +223,7 @@ void Decode(benchmark::State& state, ComputeMode mode) {
   const int rows = static_cast<int>(state.range(1));
   std::vector<std::unique_ptr<BitPlaneLinear>> layers;
   size_t bytes = 0;
-  while (bytes < kRotationBytes) {
+  while (bytes < (GetFlags().cached ? 1 : kRotationBytes)) {
     layers.push_back(MakeLayer(kSize, kSize, precision, mode));
     bytes += layers.back()->BytesResident();
   }
@@ -207,10 +231,12 @@ void Decode(benchmark::State& state, ComputeMode mode) {
   std::vector<float> y(x.size());
   const RowGroup group = {0, rows, precision, Phase::kDecode};
   MatMulScratch scratch;
-  std::vector<double> seconds, fp32_seconds, read_seconds;
+  std::vector<double> seconds, fp32_seconds, reads, peak_reads;
   size_t next = 0;
   for (auto _ : state) {
-    read_seconds.push_back(1 / Float32Layers().ReadBandwidth());
+    using Rotation = Float32Rotation;
+    reads.push_back(Float32Layers().SecondsOfRead(Rotation::SumInOrder));
+    peak_reads.push_back(Float32Layers().SecondsOfRead(Rotation::SumStreams));
     fp32_seconds.push_back(Float32Layers().Multiply(x, y));
     double total = 0;
     constexpr int kProducts = 8;
@@ -229,12 +255,15 @@ void Decode(benchmark::State& state, ComputeMode mode) {
     state.counters[prefix + "us"] = time * 1e6;
     state.counters[prefix + "GB/s"] = read / time / 1e9;
     state.counters[prefix + "x_fp32"] = statistic(fp32_seconds) / time;
-    state.counters[prefix + "of_bandwidth"] =
-        read / time * statistic(read_seconds);
+    const double of_buffer = read / Float32Rotation::kReadBytes / time;
+    state.counters[prefix + "of_read"] = of_buffer * statistic(reads);
+    state.counters[prefix + "of_peak_read"] = of_buffer * statistic(peak_reads);
   };
   report("", Median);
   report("best_", Best);
-  state.counters["read_GB/s"] = 1e-9 / Median(read_seconds);
+  const double buffer = Float32Rotation::kReadBytes * 1e-9;
+  state.counters["read_GB/s"] = buffer / Median(reads);
+  state.counters["peak_read_GB/s"] = buffer / Median(peak_reads);
 }
 
 void Prefill(benchmark::State& state, ComputeMode mode) {
@@ -317,6 +346,8 @@ bool ParseFlags(int* argc, char** argv) {
       if (!absl::SimpleAtoi(flag, &GetFlags().threads)) return false;
     } else if (absl::ConsumePrefix(&flag, "--pin=")) {
       if (!absl::SimpleAtob(flag, &GetFlags().pin)) return false;
+    } else if (absl::ConsumePrefix(&flag, "--cached=")) {
+      if (!absl::SimpleAtob(flag, &GetFlags().cached)) return false;
     } else if (absl::ConsumePrefix(&flag, "--isa=")) {
       const absl::StatusOr<Isa> isa = ParseIsa(flag);
       if (!isa.ok()) return false;
@@ -334,8 +365,10 @@ bool ParseFlags(int* argc, char** argv) {
 
 int main(int argc, char** argv) {
   if (!anyprec::ParseFlags(&argc, argv)) {
-    std::fprintf(stderr, "usage: %s [--threads=N] [--pin=BOOL] [--isa=NAME]\n",
-                 argv[0]);
+    std::fprintf(
+        stderr,
+        "usage: %s [--threads=N] [--pin=BOOL] [--isa=NAME] [--cached=BOOL]\n",
+        argv[0]);
     return 1;
   }
   anyprec::RegisterAll();
