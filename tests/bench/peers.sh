@@ -5,15 +5,16 @@
 #   tests/bench/peers.sh [--threads=2] [--rounds=5] [--only=random|smollm2]
 #                        [--json=FILE]
 #
-# llama.cpp is built from the source in the PyPI package llama-cpp-python with
-# its own defaults (GGML_NATIVE). The first run takes some ten minutes to build
-# and to make models in ${XDG_CACHE_HOME:-~/.cache}/anyprec/peers.
+# llama.cpp is built from the source in the PyPI package llama-cpp-python for
+# this processor, as its own default is (GGML_NATIVE), but without AMX: with it
+# this version dies of an illegal instruction (tilezero in
+# ggml_backend_amx_mul_mat). The first run takes some ten minutes to build and to
+# make models in ${XDG_CACHE_HOME:-~/.cache}/anyprec/peers.
 set -euo pipefail
 
 readonly LLAMA_CPP_PYTHON=0.3.36
 cd "$(dirname "$0")/../.."
-cache=${XDG_CACHE_HOME:-$HOME/.cache}/anyprec
-peers=$cache/peers
+peers=${XDG_CACHE_HOME:-$HOME/.cache}/anyprec/peers
 threads=2 rounds=5 only='' json=$peers/peers.json
 
 for arg in "$@"; do
@@ -46,8 +47,16 @@ if [ ! -x "$build/bin/llama-quantize" ]; then
   pip download -q --no-deps --no-binary :all: --no-build-isolation \
     -d "$peers" "llama-cpp-python==$LLAMA_CPP_PYTHON"
   tar -C "$peers" -xf "$peers/llama_cpp_python-$LLAMA_CPP_PYTHON.tar.gz"
+  isa=(-DGGML_NATIVE=ON)
+  if grep -qw amx_tile /proc/cpuinfo; then
+    # All that such processors have besides.
+    isa=(-DGGML_NATIVE=OFF -DGGML_SSE42=ON -DGGML_AVX=ON -DGGML_AVX2=ON
+      -DGGML_BMI2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_AVX_VNNI=ON
+      -DGGML_AVX512=ON -DGGML_AVX512_VBMI=ON -DGGML_AVX512_VNNI=ON
+      -DGGML_AVX512_BF16=ON)
+  fi
   cmake -S "$peers/llama_cpp_python-$LLAMA_CPP_PYTHON/vendor/llama.cpp" \
-    -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=ON \
+    -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release "${isa[@]}" \
     -DLLAMA_CURL=OFF -DBUILD_SHARED_LIBS=OFF -DLLAMA_BUILD_TESTS=OFF \
     -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_SERVER=OFF
   cmake --build "$build" --target llama-batched-bench llama-quantize
@@ -73,23 +82,28 @@ if [ "$only" != --only=smollm2 ]; then
   for type in Q3_K_M Q4_0 Q4_K_M Q8_0; do quantize random-1.1b "$type"; done
 fi
 if [ "$only" != --only=random ]; then
-  # Fetches and quantizes the model, and shows that the server works.
-  deploy/quickstart.sh </dev/null
+  smollm2=$(deploy/fetch_smollm2.sh)
+  if [ ! -d "$peers/smollm2.parent" ]; then
+    bazel build -c opt //quantize:anyprec-quantize
+    # Speed is what is wanted: no calibration.
+    rm -rf "$peers/parent.part"
+    bazel-bin/quantize/anyprec-quantize --input="$smollm2" \
+      --output="$peers/parent.part" --sensitivity=uniform --lm_head=int8
+    mv "$peers/parent.part" "$peers/smollm2.parent"
+  fi
   if [ ! -f "$peers/smollm2.f16.gguf" ]; then
-    "$build/bin/llama-quantize" --allow-requantize \
-      "$cache/SmolLM2-135M-Instruct.Q4_1.gguf" "$peers/smollm2.part" F16 \
-      >"$peers/quantize.log" 2>&1
+    "$build/bin/llama-quantize" --allow-requantize "$smollm2" \
+      "$peers/smollm2.part" F16 >"$peers/quantize.log" 2>&1
     mv "$peers/smollm2.part" "$peers/smollm2.f16.gguf"
   fi
   for type in Q4_0 Q8_0; do quantize smollm2 "$type"; done
 fi
 
 bazel build -c opt //server:anyprec-server //tests/bench:stream-benchmark
-bin=$(bazel info -c opt bazel-bin)
-python tests/bench/peers.py --server="$bin/server/anyprec-server" \
-  --stream-benchmark="$bin/tests/bench/stream-benchmark" \
+python tests/bench/peers.py --server="bazel-bin/server/anyprec-server" \
+  --stream-benchmark="bazel-bin/tests/bench/stream-benchmark" \
   --llama-bin="$build/bin" --models="$peers" \
-  --smollm2="$(echo "$cache"/parents/SmolLM2-135M-Instruct.Q4_1-????????)" \
+  --smollm2="$peers/smollm2.parent" \
   --threads="$threads" --rounds="$rounds" \
   --json="$json" ${only:+"$only"}
 echo "figures: $json" >&2

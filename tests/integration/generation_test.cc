@@ -294,6 +294,19 @@ TEST_F(GenerationTest, ScoreAgreesWithTheUnquantizedModel) {
   EXPECT_GT(perplexity_at(3), 1.02 * unquantized);
 }
 
+TEST(UnquantizedTest, AnswersAsTransformersDoes) {
+  TestServer server(kTinyLlama, {"--max_bits=16", "--compute=fp32"});
+  for (const nlohmann::json& golden : Golden()["cases"]) {
+    const auto prompt = golden["prompt"].get<std::string>();
+    const auto tokens = static_cast<int>(golden["greedy_ids"].size());
+    const Answer answer =
+        Generate(server.stub(), GreedyRequest(prompt, tokens));
+    ASSERT_TRUE(answer.status.ok()) << answer.status.error_message();
+    EXPECT_EQ(prompt + answer.text, golden["greedy_text"].get<std::string>());
+    EXPECT_THAT(answer.bits, Each(16));
+  }
+}
+
 TEST_F(GenerationTest, TokenizeAndDetokenizeAreInverse) {
   for (const nlohmann::json& golden : Golden()["tokenizer_cases"]) {
     const std::string text = golden["prompt"].get<std::string>();

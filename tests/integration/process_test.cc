@@ -57,6 +57,18 @@ TEST(ProcessTest, AMissingModelIsNamedAndExitsWithOne) {
   EXPECT_EQ(outcome.output, "");
 }
 
+TEST(ProcessTest, AnUnquantizedModelIsServedOnRequestOnly) {
+  const Outcome outcome =
+      RunServer({std::string("--model=") + kTinyLlama, "--port=0"});
+  EXPECT_EQ(outcome.exit_code, 1);
+  EXPECT_THAT(outcome.errors, AllOf(HasSubstr("anyprec-quantize --input="),
+                                    HasSubstr("--max_bits=16")));
+  const Outcome quantized =
+      RunServer({"--model=" + QuantizedTinyLlama(), "--max_bits=16"});
+  EXPECT_EQ(quantized.exit_code, 1);
+  EXPECT_THAT(quantized.errors, HasSubstr("--max_bits is 16"));
+}
+
 TEST(ProcessTest, AnUnknownSyntheticShapeListsTheKnownOnes) {
   const Outcome outcome = RunServer({"--model=synthetic:none", "--port=0"});
   EXPECT_EQ(outcome.exit_code, 1);
