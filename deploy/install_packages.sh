@@ -3,6 +3,7 @@
 #
 #   deploy/install_packages.sh             what the build and the quickstart need
 #   deploy/install_packages.sh --tests     that, and the linters of tests/run.sh
+#   deploy/install_packages.sh --peers     the same, and what tests/bench/peers.sh needs
 #   deploy/install_packages.sh --runtime   only what a built server needs to run
 #
 # Needs root or sudo, and asks nothing. Where every package is already there it
@@ -44,8 +45,12 @@ readonly TEST_PACKAGES=(
   shellcheck
 )
 
+readonly PEER_PACKAGES=(
+  python3-venv
+)
+
 usage() {
-  echo "usage: $0 [--tests | --runtime]" >&2
+  echo "usage: $0 [--tests | --peers | --runtime]" >&2
   exit 2
 }
 
@@ -81,6 +86,7 @@ main() {
   case "${1-}" in
     '') ;;
     --tests) packages+=("${TEST_PACKAGES[@]}") ;;
+    --peers) packages+=("${PEER_PACKAGES[@]}") ;;
     --runtime) packages=("${RUNTIME_PACKAGES[@]}") ;;
     *) usage ;;
   esac

@@ -114,33 +114,33 @@ quantize() {
     return
   fi
   say "Quantizing $model to 3..8 bits"
-  # A folder begun for the same key is resumed, any other one is stale.
-  if [ "$(cat "$parent.begun" 2>/dev/null)" != "$key" ]; then
-    rm -rf "$parent" "$parent.done"
-    mkdir -p "$cache/parents"
-    echo "$key" >"$parent.begun"
-  fi
+  mkdir -p "$cache/parents"
+  # What an interrupted run has finished lies beside it, and is resumed.
+  rm -rf "$parent" "$parent.done"
   "$bin/quantize/anyprec-quantize" --input="$model" --output="$parent" \
     --calibration="$repository/deploy/calibration.txt" "${QUANTIZE_FLAGS[@]}"
-  mv "$parent.begun" "$parent.done"
+  echo "$key" >"$parent.done"
 }
 
-# Starts the server and sets `address`.
+# Starts the server, showing its log until it answers, and sets `address`.
 start_server() {
   say "Starting the server"
   local log=$cache/server.log
   "$bin/server/anyprec-server" --model="$parent" --host=127.0.0.1 --port=0 \
     --port_file="$scratch/port" >"$log" 2>&1 &
   server_pid=$!
+  tail -n +1 -f --pid="$server_pid" "$log" &
+  local tail_pid=$!
   # The file appears when the model is loaded and the server answers.
   until [ -s "$scratch/port" ]; do
     if ! kill -0 "$server_pid" 2>/dev/null; then
-      tail -n 20 "$log" >&2
+      wait "$tail_pid"
       server_pid=''
       die "the server did not start; its log is $log"
     fi
     sleep 0.2
   done
+  kill "$tail_pid"
   address=127.0.0.1:$(cat "$scratch/port")
   echo "listening on $address, log in $log"
 }
@@ -149,6 +149,13 @@ client() {
   local command=$1
   shift
   "$bin/server/client/anyprec" "$command" --address="$address" --json "$@"
+}
+
+# Says what the client's JSON says went wrong.
+show_failure() {
+  cat "$1" >&2
+  echo >&2
+  kill -0 "$server_pid" 2>/dev/null || tail -n 20 "$cache/server.log" >&2
 }
 
 # ask NAME FLAGS...: puts the question; keeps the answer as NAME.json and the
@@ -173,14 +180,21 @@ ask_at_every_precision() {
   local bits
   for bits in 3 4 6 8; do
     echo "at $bits bits ..."
-    ask "$bits" --bits="$bits"
+    ask "$bits" --bits="$bits" || {
+      show_failure "$scratch/$bits.json"
+      die "no answer at $bits bits"
+    }
   done
   local deadline_ms
   deadline_ms=$(python3 "${table[@]}" deadline)
   echo "within $deadline_ms ms ..."
   until ask deadline --deadline_ms="$deadline_ms"; do
+    if ! grep -q DEADLINE_EXCEEDED "$scratch/deadline.json" ||
+      [ "$deadline_ms" -ge 600000 ]; then
+      show_failure "$scratch/deadline.json"
+      die "no answer within $deadline_ms ms"
+    fi
     # The machine has become busier since the fixed precisions were timed.
-    [ "$deadline_ms" -lt 600000 ] || die "no deadline can be kept"
     deadline_ms=$((deadline_ms * 2))
     echo "missed; within $deadline_ms ms ..."
   done

@@ -14,6 +14,7 @@
 #include "kernels/check.h"
 #include "kernels/status_macros.h"
 #include "quantize/fingerprint.h"
+#include "runtime/format/checkpoint.h"
 #include "runtime/format/safetensors.h"
 #include "runtime/format/safetensors_writer.h"
 #include "runtime/format/tensor.h"
@@ -22,7 +23,7 @@
 namespace anyprec {
 namespace {
 
-constexpr char kFingerprintKey[] = "fingerprint";
+constexpr char kCacheKey[] = "key";
 
 // Sums of squares of every layer's inputs. In double: 50,000 terms of one sign.
 class SquareSums : public ActivationObserver {
@@ -98,6 +99,13 @@ ActivationSensitivity::ActivationSensitivity(Options options, Backend& backend)
   ANYPREC_CHECK(!options_.sequences.empty());
 }
 
+void ActivationSensitivity::RemoveCache(const std::string& cache_path) {
+  std::error_code ignored;
+  std::filesystem::remove(CacheFile(cache_path), ignored);
+  // Refuses a folder that is not empty.
+  std::filesystem::remove(cache_path, ignored);
+}
+
 std::string ActivationSensitivity::fingerprint() const {
   uint64_t hash = kFnvOffset;
   for (const std::vector<int32_t>& sequence : options_.sequences) {
@@ -111,20 +119,35 @@ std::string ActivationSensitivity::fingerprint() const {
 
 absl::StatusOr<SampleWeights> ActivationSensitivity::WeightsFor(
     absl::string_view layer, int /*n*/, int k) {
-  if (mean_squares_.empty() && !LoadCache()) RETURN_IF_ERROR(Measure());
+  if (mean_squares_.empty()) {
+    ASSIGN_OR_RETURN(const std::string key, CacheKey());
+    if (!LoadCache(key)) {
+      RETURN_IF_ERROR(Measure());
+      if (!options_.cache_path.empty()) RETURN_IF_ERROR(SaveCache(key));
+    }
+  }
   const auto found = mean_squares_.find(layer);
-  ANYPREC_CHECK(found != mean_squares_.end()) << layer << " was not observed";
-  ANYPREC_CHECK(found->second.size() == static_cast<size_t>(k)) << layer;
+  const size_t inputs = found == mean_squares_.end() ? 0 : found->second.size();
+  if (inputs != static_cast<size_t>(k)) {
+    return absl::DataLossError(
+        absl::StrCat(layer, ": activations of ", inputs,
+                     " inputs were measured, the layer has ", k, "; delete ",
+                     options_.cache_path, " to measure them again"));
+  }
   return SampleWeights(found->second, k);
 }
 
 absl::Status ActivationSensitivity::Measure() {
+  {
+    ASSIGN_OR_RETURN(const std::unique_ptr<Checkpoint> checkpoint,
+                     Checkpoint::Open(options_.checkpoint));
+    RETURN_IF_ERROR(CheckSequences(options_.sequences, checkpoint->config()));
+  }
   const int tokens = static_cast<int>(options_.sequences[0].size());
   ASSIGN_OR_RETURN(
       const std::unique_ptr<LlamaModel> model,
       LlamaModel::LoadCheckpoint(options_.checkpoint,
                                  {.max_context_tokens = tokens}, backend_));
-  RETURN_IF_ERROR(CheckSequences(options_.sequences, model->config()));
 
   constexpr int kBlockTokens = 16;
   const int blocks = (tokens + kBlockTokens - 1) / kBlockTokens;
@@ -156,19 +179,23 @@ absl::Status ActivationSensitivity::Measure() {
     if (options_.progress) options_.progress(++done);
   }
   ASSIGN_OR_RETURN(mean_squares_, sums.Means());
-  return options_.cache_path.empty() ? absl::OkStatus() : SaveCache();
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> ActivationSensitivity::CacheKey() const {
+  ASSIGN_OR_RETURN(const std::string checkpoint,
+                   PathFingerprint(options_.checkpoint));
+  return absl::StrCat(checkpoint, "-", fingerprint());
 }
 
 // A cache that is missing, damaged or of another calibration is no error: it
 // is measured again.
-bool ActivationSensitivity::LoadCache() {
+bool ActivationSensitivity::LoadCache(const std::string& key) {
   if (options_.cache_path.empty()) return false;
   const auto file = SafetensorsFile::Open(CacheFile(options_.cache_path));
   if (!file.ok()) return false;
-  const auto found = (*file)->metadata().find(kFingerprintKey);
-  if (found == (*file)->metadata().end() || found->second != fingerprint()) {
-    return false;
-  }
+  const auto found = (*file)->metadata().find(kCacheKey);
+  if (found == (*file)->metadata().end() || found->second != key) return false;
   absl::flat_hash_map<std::string, std::vector<float>> means;
   for (const SafetensorsFile::Tensor& tensor : (*file)->tensors()) {
     const DenseTensor view = {
@@ -181,7 +208,7 @@ bool ActivationSensitivity::LoadCache() {
   return true;
 }
 
-absl::Status ActivationSensitivity::SaveCache() const {
+absl::Status ActivationSensitivity::SaveCache(const std::string& key) const {
   std::error_code error;
   std::filesystem::create_directories(options_.cache_path, error);
   if (error) {
@@ -196,7 +223,7 @@ absl::Status ActivationSensitivity::SaveCache() const {
                      .checksum_parts = 0});
   }
   SafetensorsWriter::Options writer_options;
-  writer_options.metadata[kFingerprintKey] = fingerprint();
+  writer_options.metadata[kCacheKey] = key;
   ASSIGN_OR_RETURN(
       const std::unique_ptr<SafetensorsWriter> writer,
       SafetensorsWriter::Create(options_.cache_path, std::move(specs),

@@ -28,12 +28,16 @@ class ActivationSensitivity : public SensitivitySource {
     std::string checkpoint;  // folder or GGUF file
     // Token sequences of equal length, see ReadCalibration.
     std::vector<std::vector<int32_t>> sequences;
-    // Keeps the measurements here, unless empty: a run that resumes an
+    // Folder that keeps the measurements, unless empty: a run that resumes an
     // interrupted one then need not repeat them.
     std::string cache_path;
     // Called with the number of sequences done.
     std::function<void(int)> progress;
   };
+
+  // Deletes what an object with this `cache_path` has written, and the folder
+  // if nothing else is in it.
+  static void RemoveCache(const std::string& cache_path);
 
   // `backend` must outlive this object.
   ActivationSensitivity(Options options, Backend& backend);
@@ -48,8 +52,10 @@ class ActivationSensitivity : public SensitivitySource {
 
  private:
   absl::Status Measure();
-  bool LoadCache();
-  absl::Status SaveCache() const;
+  // What measurements depend on: the checkpoint and the sequences.
+  absl::StatusOr<std::string> CacheKey() const;
+  bool LoadCache(const std::string& key);
+  absl::Status SaveCache(const std::string& key) const;
 
   const Options options_;
   Backend& backend_;

@@ -3,12 +3,11 @@
 //
 // Exit status: 0 done, 1 failed, 2 called wrongly.
 
-#include <filesystem>
+#include <algorithm>
 #include <iostream>
 #include <memory>
 #include <optional>
 #include <string>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -104,6 +103,9 @@ absl::StatusOr<Options> OptionsFromFlags() {
   if (options.pipeline.output.empty()) {
     return InvalidFlag("output", "", "a path");
   }
+  // "parent/" would put what lies beside the folder into it.
+  std::string& output = options.pipeline.output;
+  while (output.size() > 1 && output.back() == '/') output.pop_back();
   const int seed_bits = absl::GetFlag(FLAGS_seed_bits);
   const int parent_bits = absl::GetFlag(FLAGS_parent_bits);
   RETURN_IF_ERROR(CheckRange("parent_bits", parent_bits, kMinBits, kMaxBits));
@@ -116,6 +118,15 @@ absl::StatusOr<Options> OptionsFromFlags() {
       .path = absl::GetFlag(FLAGS_calibration),
       .documents = absl::GetFlag(FLAGS_calibration_documents),
       .tokens = absl::GetFlag(FLAGS_calibration_tokens)};
+  if (!options.calibration.path.empty() &&
+      options.sensitivity != "activation") {
+    return InvalidFlag("calibration", options.calibration.path,
+                       "--sensitivity=activation with it");
+  }
+  if (!options.sensitivity_file.empty() && options.sensitivity != "file") {
+    return InvalidFlag("sensitivity_file", options.sensitivity_file,
+                       "--sensitivity=file with it");
+  }
   if (options.sensitivity == "activation") {
     if (options.calibration.path.empty()) {
       return InvalidFlag("calibration", "",
@@ -147,30 +158,29 @@ absl::StatusOr<Options> OptionsFromFlags() {
   return options;
 }
 
-// Measurements outlive an interrupted run here.
-std::string CachePath(const Options& options) {
-  return absl::StrCat(options.pipeline.output, ".calibration");
-}
-
 // What measuring activations needs while the pipeline runs.
 struct Calibration {
   std::unique_ptr<Backend> backend;
+  std::string cache_path;  // where measurements outlive an interrupted run
   // Made at the first report: a run that finds its cache shows no bar.
   std::optional<ProgressBar> bar;
 };
 
 absl::StatusOr<std::unique_ptr<SensitivitySource>> MakeActivationSensitivity(
-    const Options& options, Calibration& calibration) {
+    Options options, const Checkpoint& checkpoint, Calibration& calibration) {
+  int& tokens = options.calibration.tokens;
+  tokens = std::min(tokens, checkpoint.config().max_position_embeddings);
   ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
                    Tokenizer::Load(options.input));
-  ActivationSensitivity::Options measuring = {.checkpoint = options.input,
-                                              .cache_path = CachePath(options)};
+  calibration.cache_path =
+      absl::StrCat(options.pipeline.output, ".activations");
+  ActivationSensitivity::Options measuring = {
+      .checkpoint = options.input, .cache_path = calibration.cache_path};
   ASSIGN_OR_RETURN(measuring.sequences,
                    ReadCalibration(options.calibration, *tokenizer));
   const int count = static_cast<int>(measuring.sequences.size());
-  std::cerr << "calibration: " << count << " sequences of "
-            << options.calibration.tokens << " tokens of "
-            << options.calibration.path << "\n";
+  std::cerr << "calibration: " << count << " sequences of " << tokens
+            << " tokens of " << options.calibration.path << "\n";
   measuring.progress = [&bar = calibration.bar, count](int done) {
     if (!bar.has_value()) bar.emplace("calibrating", count, "sequences");
     bar->SetDone(done);
@@ -184,14 +194,15 @@ absl::StatusOr<std::unique_ptr<SensitivitySource>> MakeActivationSensitivity(
 }
 
 absl::StatusOr<std::unique_ptr<SensitivitySource>> MakeSensitivity(
-    const Options& options, Calibration& calibration) {
+    const Options& options, const Checkpoint& checkpoint,
+    Calibration& calibration) {
   if (options.sensitivity == "uniform") {
     return std::make_unique<UniformSensitivity>();
   }
   if (options.sensitivity == "file") {
     return FileSensitivity::Open(options.sensitivity_file);
   }
-  return MakeActivationSensitivity(options, calibration);
+  return MakeActivationSensitivity(options, checkpoint, calibration);
 }
 
 void PrintReport(const PipelineReport& report, int threads) {
@@ -221,13 +232,14 @@ absl::Status Run(const Options& options) {
                    Checkpoint::Open(options.input));
   Calibration calibration;  // outlives the source that uses it
   ASSIGN_OR_RETURN(const std::unique_ptr<SensitivitySource> sensitivity,
-                   MakeSensitivity(options, calibration));
+                   MakeSensitivity(options, *checkpoint, calibration));
   ThreadPool pool({.threads = options.threads});
   ASSIGN_OR_RETURN(
       const PipelineReport report,
       QuantizeCheckpoint(*checkpoint, *sensitivity, options.pipeline, pool));
-  std::error_code ignored;
-  std::filesystem::remove_all(CachePath(options), ignored);
+  if (!calibration.cache_path.empty()) {
+    ActivationSensitivity::RemoveCache(calibration.cache_path);
+  }
   PrintReport(report, pool.threads());
   return absl::OkStatus();
 }

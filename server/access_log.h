@@ -1,4 +1,4 @@
-// One line for each request that reached the engine or was refused by it.
+// One line for each request to generate or score, the refused ones included.
 #ifndef ANYPREC_SERVER_ACCESS_LOG_H_
 #define ANYPREC_SERVER_ACCESS_LOG_H_
 

@@ -216,8 +216,10 @@ absl::Status FlagSet::SetFromJson(absl::string_view json,
           absl::StrCat(source, ": unknown key \"", key, "\"; known keys are ",
                        absl::StrJoin(names, ", ")));
     }
+    const bool takes_list =
+        std::holds_alternative<std::vector<std::string>*>(Find(key)->target);
     const nlohmann::json values =
-        value.is_array() ? value : nlohmann::json::array({value});
+        value.is_array() && takes_list ? value : nlohmann::json::array({value});
     for (const nlohmann::json& element : values) {
       const absl::Status status = Set(key, JsonValueText(element));
       if (!status.ok()) {

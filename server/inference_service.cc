@@ -36,8 +36,8 @@ absl::Status QueueFull(absl::Status status) {
   return status;
 }
 
-// What conversion cannot know, such as a sequence longer than the KV cache. The
-// engine's message starts with the field of its Request.
+// What conversion does not check. The engine's message starts with the field of
+// its Request.
 absl::Status EngineViolation(const absl::Status& status) {
   const std::pair<std::string, std::string> parts =
       absl::StrSplit(status.message(), absl::MaxSplits(": ", 1));

@@ -33,9 +33,8 @@ namespace {
 constexpr int kExitFailure = 1;
 constexpr int kExitWrongFlags = 2;
 
-// Below the shortest health-check timeouts in use (Docker's default is 30 s,
-// Kubernetes' 1 s is for its own prober).
-constexpr absl::Duration kProbeTimeout = absl::Seconds(3);
+// Below the 3 s that deploy/Dockerfile grants, so that the probe says why.
+constexpr absl::Duration kProbeTimeout = absl::Seconds(2);
 // After the drain only last messages are still on their way.
 constexpr absl::Duration kFlushGrace = absl::Seconds(2);
 // How soon a broken engine ends the process, so that something restarts it.
@@ -104,6 +103,13 @@ absl::Status Serve(const ServerOptions& options, SignalWatcher& signals) {
       const std::unique_ptr<Engine> engine,
       Engine::Create(ToEngineOptions(options), std::move(loaded.backend),
                      std::move(loaded.model), loaded.tokenizer.get()));
+
+  if (engine->max_context_tokens() < engine->model().max_context_tokens()) {
+    spdlog::warn(
+        "the KV cache holds {} tokens, the model's context {}: "
+        "requests are limited to the former; see --kv_cache_gb",
+        engine->max_context_tokens(), engine->model().max_context_tokens());
+  }
 
   InferenceService::Serving serving;
   serving.engine = engine.get();

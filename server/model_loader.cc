@@ -3,9 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include <filesystem>
-#include <fstream>
 #include <memory>
-#include <sstream>
 #include <system_error>
 #include <utility>
 
@@ -14,7 +12,7 @@
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cuda/cuda_backend.h"
 #include "kernels/status_macros.h"
-#include "runtime/model/model_config.h"
+#include "runtime/model/llama_model.h"
 #include "runtime/progress/progress_bar.h"
 
 namespace anyprec {
@@ -38,24 +36,14 @@ absl::StatusOr<std::unique_ptr<Backend>> CreateBackend(
   return CreateCpuBackend(cpu);
 }
 
-// The likeliest mistakes, told apart from a damaged model. What cannot be read
-// here the loader reports.
+// The likeliest mistakes, told apart from a damaged model.
 absl::Status CheckPath(const std::string& path, bool unquantized) {
   std::error_code error;
   if (!std::filesystem::exists(path, error)) {
     return absl::NotFoundError(
         absl::StrCat("--model: there is no \"", path, "\""));
   }
-  const bool is_folder = std::filesystem::is_directory(path, error);
-  bool is_parent = false;
-  if (is_folder) {
-    std::ostringstream json;
-    json << std::ifstream(path + "/config.json").rdbuf();
-    const absl::StatusOr<ModelConfig> config =
-        ParseModelConfig(json.str(), path);
-    if (!config.ok()) return absl::OkStatus();
-    is_parent = config->quantization.has_value();
-  }
+  ASSIGN_OR_RETURN(const bool is_parent, IsParentModel(path));
   if (unquantized && is_parent) {
     return absl::InvalidArgumentError(
         absl::StrCat("--max_bits is 16, which serves an unquantized model; \"",

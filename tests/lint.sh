@@ -20,8 +20,14 @@ esac
 # The sources of this checkout that match a pattern, new ones included. The
 # option lets root lint a checkout that belongs to somebody else.
 sources() {
-  git -c safe.directory='*' ls-files -z --cached --others \
-    --exclude-standard -- "$@" | xargs -0 -r ls -d 2>/dev/null || true
+  local list
+  list=$(git -c safe.directory='*' ls-files -z --cached --others \
+    --exclude-standard -- "$@" | xargs -0 -r ls -d 2>/dev/null || true)
+  if [ -z "$list" ]; then
+    echo "no $*: is this a Git checkout?" >&2
+    return 1
+  fi
+  echo "$list"
 }
 
 # lint NAME TOOL COMMAND...: runs COMMAND if TOOL is installed.

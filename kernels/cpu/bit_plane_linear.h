@@ -8,7 +8,7 @@
 // Accuracy. kFloat32 multiplies the codebook's fp16 values with fp32
 // activations, exactly but for the rounding of fp32 sums. kInt16 rounds
 // centroids to multiples of 1/4096 of the row's largest, and decode activations
-// to multiples of some 1/1000 of a block's mean magnitude: about 4e-4 of the
+// to multiples of some 1/1000 of a block's mean magnitude: 3e-4 (RMS) of the
 // result for Gaussian data. Prefill rows in kInt16 mode may use bfloat16
 // products with fp32 sums.
 #ifndef ANYPREC_KERNELS_CPU_BIT_PLANE_LINEAR_H_

@@ -172,10 +172,12 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(
     const EngineOptions& options, std::unique_ptr<Backend> backend,
     std::unique_ptr<LlamaModel> model, const Tokenizer* tokenizer) {
   RETURN_IF_ERROR(ValidateOptions(options, *model));
-  const int context = options.max_context_tokens > 0
-                          ? options.max_context_tokens
-                          : model->max_context_tokens();
+  int context = options.max_context_tokens > 0 ? options.max_context_tokens
+                                               : model->max_context_tokens();
   ASSIGN_OR_RETURN(const int kv_blocks, NumKvBlocks(options, context, *model));
+  // No request is accepted that the cache could never hold.
+  context = static_cast<int>(
+      std::min<int64_t>(context, int64_t{kv_blocks} * options.kv_block_tokens));
   ASSIGN_OR_RETURN(std::unique_ptr<KvStorage> kv,
                    backend->AllocateKv(
                        model->KvLayoutFor(options.kv_block_tokens, kv_blocks),

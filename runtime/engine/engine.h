@@ -51,14 +51,15 @@ class Engine {
 
   // INVALID_ARGUMENT: the message is "field: value, needs range", where field
   // is a path in Request, such as "sampling.top_p" or "stopping.stop[2]".
-  // RESOURCE_EXHAUSTED: the queue is full, or the KV cache too small ever to
-  // hold the request; UNAVAILABLE: draining; DEADLINE_EXCEEDED: already past;
-  // the status of Health() where that is not OK.
+  // RESOURCE_EXHAUSTED: the queue is full; UNAVAILABLE: draining;
+  // DEADLINE_EXCEEDED: already past; the status of Health() where that is not
+  // OK.
   virtual absl::StatusOr<std::unique_ptr<ResponseStream>> Submit(
       Request request) = 0;
 
   virtual const LlamaModel& model() const = 0;
   virtual EngineStats Stats() const = 0;
+  // EngineOptions::max_context_tokens, or what the KV cache holds if less.
   virtual int max_context_tokens() const = 0;
 
   // OK, or why the engine can no longer run steps.

@@ -26,8 +26,9 @@ Generation::Generation(uint64_t id, Request request, BitsRange bits,
 }
 
 std::optional<FinishReason> Generation::Interrupted(absl::Time now) const {
-  if (output_->cancelled()) return FinishReason::kCancelled;
+  // First the deadline: past it gRPC cancels the call as well.
   if (request().deadline <= now) return FinishReason::kDeadline;
+  if (output_->cancelled()) return FinishReason::kCancelled;
   return std::nullopt;
 }
 

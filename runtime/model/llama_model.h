@@ -50,6 +50,10 @@ class ActivationObserver {
                              int k) = 0;
 };
 
+// Whether `path` is the folder of a parent model, and not an unquantized
+// HuggingFace folder or a file. Errors as ParseModelConfig.
+absl::StatusOr<bool> IsParentModel(const std::string& path);
+
 class LlamaModel {
  public:
   // A parent model folder (FORMAT.md of runtime/format), served at

@@ -1,14 +1,16 @@
 // The three ways to a LlamaModel: each opens a source and hands it to the
 // loader.
 
-#include <algorithm>
+#include <filesystem>
 #include <memory>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "kernels/status_macros.h"
 #include "runtime/format/checkpoint.h"
+#include "runtime/format/config_file.h"
 #include "runtime/format/parent_model_file.h"
 #include "runtime/model/checkpoint_source.h"
 #include "runtime/model/llama_loader.h"
@@ -17,6 +19,13 @@
 #include "runtime/model/synthetic_source.h"
 
 namespace anyprec {
+
+absl::StatusOr<bool> IsParentModel(const std::string& path) {
+  std::error_code error;
+  if (!std::filesystem::is_directory(path, error)) return false;
+  ASSIGN_OR_RETURN(const ModelConfig config, ReadModelConfig(path));
+  return config.quantization.has_value();
+}
 
 absl::StatusOr<std::unique_ptr<LlamaModel>> LlamaModel::LoadParent(
     const std::string& folder, const LoadOptions& options, Backend& backend) {

@@ -19,8 +19,11 @@ void AddCommonFlags(CommonFlags& common, FlagSet& flags) {
 
 std::unique_ptr<v1::InferenceService::Stub> Connect(
     const std::string& address) {
-  return v1::InferenceService::NewStub(
-      grpc::CreateChannel(address, grpc::InsecureChannelCredentials()));
+  // gRPC would send even loopback addresses through http_proxy.
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  return v1::InferenceService::NewStub(grpc::CreateCustomChannel(
+      address, grpc::InsecureChannelCredentials(), arguments));
 }
 
 nlohmann::json ErrorToJson(const grpc::Status& status) {

@@ -67,6 +67,12 @@ struct EvalOptions {
   bool json = false;
 };
 
+absl::Status CheckRange(absl::string_view flag, int value, int most) {
+  if (value >= 0 && value <= most) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("--", flag, " is ", value, ", must be in [0, ", most, "]"));
+}
+
 absl::StatusOr<EvalOptions> ParseOptions(const std::vector<char*>& positional) {
   if (positional.size() != 2 || std::string(positional[1]) != "perplexity") {
     return absl::InvalidArgumentError(
@@ -93,10 +99,9 @@ absl::StatusOr<EvalOptions> ParseOptions(const std::vector<char*>& positional) {
         absl::StrCat("--bits is ", options.bits, ", must be in [", kMinBits,
                      ", ", kMaxBits, "], or 16 for a checkpoint"));
   }
-  if (options.windows < 0 || options.context < 0 || options.threads < 0) {
-    return absl::InvalidArgumentError(
-        "--windows, --context and --threads must not be negative");
-  }
+  RETURN_IF_ERROR(CheckRange("windows", options.windows, 1 << 30));
+  RETURN_IF_ERROR(CheckRange("context", options.context, 1 << 24));
+  RETURN_IF_ERROR(CheckRange("threads", options.threads, 1024));
   const std::string compute = absl::GetFlag(FLAGS_compute);
   if (compute != "fp32" && compute != "int16") {
     return absl::InvalidArgumentError(

@@ -9,15 +9,18 @@
 # Takes about 15 minutes of two cores; ends with the number of wrong figures.
 set -euo pipefail
 
-cd "$(dirname "$0")/../.."
 : "${ANYPREC_TEST_DATA:?names no folder with eval/wikitext-2 and eval/c4}"
-readonly WIKITEXT=$ANYPREC_TEST_DATA/eval/wikitext-2/wiki.test.raw
-readonly C4=$ANYPREC_TEST_DATA/eval/c4/c4_en_train_head1000.jsonl
+data=$(realpath "$ANYPREC_TEST_DATA")
+cd "$(dirname "$0")/../.."
+readonly WIKITEXT=$data/eval/wikitext-2/wiki.test.raw
+readonly C4=$data/eval/c4/c4_en_train_head1000.jsonl
 readonly QUESTION="What is the capital of France?"
 readonly ANSWER="The capital of France is Paris."
 
 bazel build -c opt //quantize:anyprec-quantize //server:anyprec \
   //server:anyprec-server //tests/eval:anyprec-eval
+# Not by way of bazel-bin, which another build may turn elsewhere meanwhile.
+bin=$(bazel info -c opt bazel-bin)
 model=$(deploy/fetch_smollm2.sh)
 scratch=$(mktemp -d)
 server_pid=''
@@ -32,9 +35,14 @@ verdict() {
 
 # perplexity MODEL BITS
 perplexity() {
-  bazel-bin/tests/eval/anyprec-eval perplexity --model="$1" --bits="$2" \
-    --text="$WIKITEXT" --context=2048 --windows=20 --json 2>"$scratch/log" |
-    python3 -c 'import json, sys; print(json.load(sys.stdin)["perplexity"])'
+  if ! "$bin"/tests/eval/anyprec-eval perplexity --model="$1" --bits="$2" \
+    --text="$WIKITEXT" --context=2048 --windows=20 --json \
+    >"$scratch/json" 2>"$scratch/log"; then
+    cat "$scratch/log" >&2
+    return 1
+  fi
+  python3 -c 'import json, sys; print(json.load(sys.stdin)["perplexity"])' \
+    <"$scratch/json"
 }
 
 # holds EXPRESSION: 1 where it is true.
@@ -46,7 +54,7 @@ verdict "perplexity, unquantized" "$found" "20.852 +- 0.01" \
 tokens=$(sed -n 's/.*: \([0-9]*\) tokens/\1/p' "$scratch/log")
 verdict "tokens of WikiText-2" "$tokens" 303415 "$(holds "$tokens == 303415")"
 
-bazel-bin/quantize/anyprec-quantize --input="$model" \
+"$bin"/quantize/anyprec-quantize --input="$model" \
   --output="$scratch/parent" --sensitivity=activation --calibration="$C4" \
   --lm_head=int8
 while read -r bits limit; do
@@ -59,7 +67,7 @@ done <<<'3 39.8
 6 21.05
 7 20.98'
 
-bazel-bin/server/anyprec-server --model="$model" --max_bits=16 --port=0 \
+"$bin"/server/anyprec-server --model="$model" --max_bits=16 --port=0 \
   --port_file="$scratch/port" >"$scratch/server.log" 2>&1 &
 server_pid=$!
 until [ -s "$scratch/port" ]; do
@@ -69,7 +77,7 @@ done
 
 # chat FLAGS...
 chat() {
-  bazel-bin/server/client/anyprec chat --quiet --max_tokens=40 \
+  "$bin"/server/client/anyprec chat --quiet --max_tokens=40 \
     --address="127.0.0.1:$(cat "$scratch/port")" "$@" "$QUESTION"
 }
 found=$(chat --temperature=0)

@@ -296,20 +296,26 @@ TEST_F(GenerationTest, ScoreAgreesWithTheUnquantizedModel) {
 
 TEST(UnquantizedTest, AnswersAsTransformersDoes) {
   TestServer server(kTinyLlama, {"--max_bits=16", "--compute=fp32"});
-  for (const nlohmann::json& golden : Golden()["cases"]) {
-    const auto prompt = golden["prompt"].get<std::string>();
-    const auto tokens = static_cast<int>(golden["greedy_ids"].size());
-    const Answer answer =
-        Generate(server.stub(), GreedyRequest(prompt, tokens));
+  const nlohmann::json golden = Golden();
+  ASSERT_FALSE(golden["cases"].empty());
+  for (const nlohmann::json& one : golden["cases"]) {
+    const auto wanted = one["greedy_ids"].get<std::vector<int>>();
+    v1::GenerateRequest request =
+        GreedyRequest("", static_cast<int>(wanted.size()));
+    request.mutable_token_ids()->mutable_ids()->Assign(
+        one["prompt_ids"].begin(), one["prompt_ids"].end());
+    const Answer answer = Generate(server.stub(), request);
     ASSERT_TRUE(answer.status.ok()) << answer.status.error_message();
-    EXPECT_EQ(prompt + answer.text, golden["greedy_text"].get<std::string>());
+    EXPECT_EQ(answer.ids, wanted) << one["name"];
     EXPECT_THAT(answer.bits, Each(16));
   }
 }
 
 TEST_F(GenerationTest, TokenizeAndDetokenizeAreInverse) {
-  for (const nlohmann::json& golden : Golden()["tokenizer_cases"]) {
-    const std::string text = golden["prompt"].get<std::string>();
+  const nlohmann::json golden = Golden();
+  ASSERT_FALSE(golden["tokenizer_cases"].empty());
+  for (const nlohmann::json& one : golden["tokenizer_cases"]) {
+    const std::string text = one["text"].get<std::string>();
     v1::TokenizeRequest request;
     request.set_text(text);
     request.set_add_special(false);
@@ -317,7 +323,7 @@ TEST_F(GenerationTest, TokenizeAndDetokenizeAreInverse) {
     v1::TokenizeResponse response;
     ASSERT_TRUE(stub().Tokenize(&context, request, &response).ok());
     EXPECT_THAT(response.ids(),
-                ElementsAreArray(golden["ids"].get<std::vector<int>>()));
+                ElementsAreArray(one["ids"].get<std::vector<int>>()));
     v1::DetokenizeRequest back;
     *back.mutable_ids() = response.ids();
     grpc::ClientContext back_context;

@@ -75,13 +75,6 @@ TEST(ProcessTest, AnUnknownSyntheticShapeListsTheKnownOnes) {
   EXPECT_THAT(outcome.errors, HasSubstr("smollm2-135m"));
 }
 
-TEST(ProcessTest, AnUnquantizedCheckpointIsSentToTheQuantizer) {
-  const Outcome outcome =
-      RunServer({std::string("--model=") + kTinyLlama, "--port=0"});
-  EXPECT_EQ(outcome.exit_code, 1);
-  EXPECT_THAT(outcome.errors, HasSubstr("anyprec-quantize"));
-}
-
 TEST(ProcessTest, ATruncatedModelIsAnErrorThatNamesTheFile) {
   const std::filesystem::path model = ModelCopy("truncated");
   const std::filesystem::path weights = model / "model.safetensors";

@@ -84,6 +84,7 @@ Answer Generate(v1::InferenceService::Stub& stub,
   while (reader->Read(&piece)) {
     answer.text += piece.text();
     for (const v1::Token& token : piece.tokens()) {
+      answer.ids.push_back(token.id());
       answer.bits.push_back(token.bits());
     }
     if (piece.has_prompt()) answer.prompt = piece.prompt();

@@ -57,6 +57,7 @@ struct Answer {
   std::vector<v1::GenerateResponse> pieces;
   v1::Finish finish;
   v1::PromptInfo prompt;
+  std::vector<int> ids;   // of each token
   std::vector<int> bits;  // of each token
 };
 Answer Generate(v1::InferenceService::Stub& stub,

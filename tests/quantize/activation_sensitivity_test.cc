@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <filesystem>
+#include <fstream>
 #include <limits>
 #include <memory>
 #include <string>
@@ -98,11 +99,39 @@ TEST_F(ActivationSensitivityTest, ReadsItsCacheInsteadOfMeasuringAgain) {
         first);
   }
   EXPECT_EQ(passes, 2);
-  // Another text: the cache does not count.
+  // Another text, then another checkpoint: the cache does not count.
   options.sequences[0][0] = 3;
+  {
+    ActivationSensitivity source(options, *backend_);
+    ASSERT_TRUE(source.WeightsFor(layer, 32, 96).ok());
+  }
+  EXPECT_EQ(passes, 4);
+  options.checkpoint = folder_ / "other";
+  WriteCheckpoint(folder_ / "other", TinyConfig(), tensors_);
   ActivationSensitivity source(options, *backend_);
   ASSERT_TRUE(source.WeightsFor(layer, 32, 96).ok());
-  EXPECT_EQ(passes, 4);
+  EXPECT_EQ(passes, 6);
+}
+
+TEST_F(ActivationSensitivityTest, RemovesNothingButItsCache) {
+  ActivationSensitivity::Options options = Options();
+  options.cache_path = folder_ / "cache";
+  ActivationSensitivity source(options, *backend_);
+  ASSERT_TRUE(source.WeightsFor("model.layers.2.mlp.down_proj", 32, 96).ok());
+  std::ofstream(folder_ / "cache/mine.txt") << "text";
+  ActivationSensitivity::RemoveCache(folder_ / "cache");
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "cache/mine.txt"));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "cache/model.safetensors"));
+  std::filesystem::remove(folder_ / "cache/mine.txt");
+  ActivationSensitivity::RemoveCache(folder_ / "cache");
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "cache"));
+}
+
+TEST_F(ActivationSensitivityTest, ReportsALayerThatTheCheckpointLacks) {
+  ActivationSensitivity source(Options(), *backend_);
+  const absl::Status status = source.WeightsFor("no.such.layer", 8, 8).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
+  EXPECT_NE(status.message().find("no.such.layer"), absl::string_view::npos);
 }
 
 TEST_F(ActivationSensitivityTest, RejectsTokensOutsideTheVocabulary) {
@@ -119,9 +148,12 @@ TEST_F(ActivationSensitivityTest, RejectsSequencesBeyondTheContext) {
   ActivationSensitivity::Options options = Options();
   options.sequences = {std::vector<int32_t>(65, 1)};
   ActivationSensitivity source(options, *backend_);
-  EXPECT_EQ(
-      source.WeightsFor("model.layers.0.mlp.up_proj", 96, 32).status().code(),
-      absl::StatusCode::kInvalidArgument);
+  const absl::Status status =
+      source.WeightsFor("model.layers.0.mlp.up_proj", 96, 32).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_NE(status.message().find("65 tokens, the model's context has 64"),
+            absl::string_view::npos)
+      << status;
 }
 
 TEST_F(ActivationSensitivityTest, FingerprintFollowsTheTokens) {

@@ -71,7 +71,7 @@ TEST_F(MainTest, QuantizesARealModelByActivations) {
   EXPECT_TRUE(absl::StrContains(output_, "4 sequences of 64 tokens"));
   ASSERT_EQ(Run(flags(3)), 0) << output_;
   EXPECT_EQ(ReadFolder(folder_ / "out1"), ReadFolder(folder_ / "out3"));
-  EXPECT_FALSE(std::filesystem::exists(folder_ / "out1.calibration"));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "out1.activations"));
   // Again: it is there already.
   EXPECT_EQ(Run(flags(1)), 1);
   EXPECT_TRUE(absl::StrContains(output_, "--overwrite")) << output_;

@@ -227,6 +227,26 @@ TEST(EngineOptionsTest, NamesTheOptionThatIsWrong) {
   refused("kv_cache_bytes", {.kv_cache_bytes = 100});
 }
 
+TEST(EngineOptionsTest, TheContextIsLimitedToWhatTheKvCacheHolds) {
+  std::unique_ptr<Backend> backend = CreateReferenceBackend();
+  SyntheticSource source(SmallConfig(), 3);
+  const LoadOptions load;
+  auto model = LlamaLoader(source, load, *backend).Load();
+  ASSERT_TRUE(model.ok()) << model.status();
+  const ModelConfig& config = (*model)->config();
+  // Keys and values in fp16, and room for three blocks and a half.
+  const size_t token_bytes =
+      size_t{2} * config.num_layers * config.num_kv_heads * config.head_dim * 2;
+  const auto engine = *Engine::Create(
+      {.kv_block_tokens = 16, .kv_cache_bytes = 56 * token_bytes},
+      std::move(backend), *std::move(model), nullptr);
+  EXPECT_EQ(engine->max_context_tokens(), 48);
+  EXPECT_EQ(ReadAll(*Submit(*engine, MakeRequest({1, 2}, 46))).tokens.size(),
+            46u);
+  EXPECT_EQ(engine->Submit(MakeRequest({1, 2}, 47)).status().code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
 TEST(EngineCheckpointTest, ServesAnUnquantizedModelAtSixteenBits) {
   std::unique_ptr<Backend> backend = MakeBackend(BackendKind::kCpuFloat32);
   auto model =
