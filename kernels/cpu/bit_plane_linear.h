@@ -40,7 +40,8 @@ enum class ComputeMode {
 // Extensions of kAvx512 to use. Tests clear them to reach every kernel.
 struct Avx512Extensions {
   bool bf16 = HasAvx512Bf16();
-  bool amx = HasAmxBf16() && HasAmxInt8();
+  // Its kernels convert with AVX512_BF16.
+  bool amx = HasAmxBf16() && HasAmxInt8() && HasAvx512Bf16();
 };
 
 // Memory for packed activations; grows to what the largest call needs. One for

@@ -86,7 +86,7 @@ struct CpuKernels {
                    float* y);
   void (*silu_mul)(const float* gate, const float* up, int n, float* y);
   void (*rotate)(const float* rope, int head_dim, float* head);
-  // y = scale * x, to fp16 too.
+  // y = x, rounded to fp16.
   void (*to_float16)(const float* x, int n, uint16_t* y);
 };
 

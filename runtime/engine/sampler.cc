@@ -262,6 +262,23 @@ TokenId Sampler::Draw(std::span<const float> logits, float max, int index,
   const bool cuts_k =
       params_.top_k > 0 && static_cast<size_t>(params_.top_k) < logits.size();
   const bool cuts_p = params_.top_p < 1.0f;
+  std::vector<ScoredToken>& candidates = scratch.candidates;
+  if (params_.min_p > 0.0f && !cuts_k) {
+    CollectFrom(logits, maxima, least_logit, candidates);
+    // Where they are many, proposals of all tokens are kept often enough.
+    constexpr size_t kFewOf = 64;
+    if (candidates.size() < logits.size() / kFewOf) {
+      if (cuts_p) {
+        std::sort(candidates.begin(), candidates.end(), Likelier);
+        const double total = BlockExpSums(
+            logits, maxima, max, softmax.inverse_temperature, scratch.sums);
+        const size_t count =
+            CountToMass(candidates, softmax, params_.top_p * total);
+        if (count > 0) candidates.resize(count);
+      }
+      return DrawFrom(candidates, softmax, random.Next());
+    }
+  }
   if (!cuts_k && !cuts_p) {
     const FullDraw all(logits, maxima, softmax, scratch.ends);
     TokenId token;
@@ -273,7 +290,6 @@ TokenId Sampler::Draw(std::span<const float> logits, float max, int index,
 
   // Most distributions of language models have a nucleus this small.
   constexpr int kUsualNucleus = 64;
-  std::vector<ScoredToken>& candidates = scratch.candidates;
   SelectTop(logits, maxima, cuts_k ? params_.top_k : kUsualNucleus, scratch);
   if (cuts_p) {
     double total = 0;

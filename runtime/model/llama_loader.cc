@@ -93,8 +93,16 @@ absl::Status LlamaLoader::LoadRope(LlamaModel& model) {
   }
   model.max_context_tokens_ =
       options_.max_context_tokens > 0 ? options_.max_context_tokens : limit;
+  const size_t width = config.head_dim;
   ASSIGN_OR_RETURN(model.rope_,
-                   Upload(RopeTable(config, model.max_context_tokens_)));
+                   backend_.Allocate(model.max_context_tokens_ * width));
+  // In pieces: a context of a million tokens is half a gigabyte.
+  constexpr int kPiece = 4096;
+  for (int first = 0; first < model.max_context_tokens_; first += kPiece) {
+    const int positions = std::min(kPiece, model.max_context_tokens_ - first);
+    RETURN_IF_ERROR(backend_.CopyFromHost(RopeTable(config, first, positions),
+                                          model.rope_->data() + first * width));
+  }
   return absl::OkStatus();
 }
 

@@ -3,6 +3,7 @@
 #define ANYPREC_RUNTIME_MODEL_LLAMA_LOADER_H_
 
 #include <memory>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "runtime/model/llama_model.h"
@@ -12,9 +13,8 @@ namespace anyprec {
 
 class LlamaLoader {
  public:
-  LlamaLoader(WeightSource& source, const LoadOptions& options,
-              Backend& backend)
-      : source_(source), options_(options), backend_(backend) {}
+  LlamaLoader(WeightSource& source, LoadOptions options, Backend& backend)
+      : source_(source), options_(std::move(options)), backend_(backend) {}
 
   // Errors are the source's and the backend's, with the tensor's name.
   absl::StatusOr<std::unique_ptr<LlamaModel>> Load();
@@ -26,7 +26,7 @@ class LlamaLoader {
   absl::Status LoadRope(LlamaModel& model);
 
   WeightSource& source_;
-  const LoadOptions& options_;
+  const LoadOptions options_;
   Backend& backend_;
 };
 

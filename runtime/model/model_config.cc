@@ -396,6 +396,8 @@ absl::Status ValidateModelConfig(const ModelConfig& config,
   constexpr int64_t kMaxWidth = 1 << 20;
   constexpr int64_t kMaxVocabulary = 1 << 24;
   constexpr int64_t kMaxLayers = 1024;
+  // A table of angles is kept for each position.
+  constexpr int64_t kMaxPositions = 1 << 22;
   RETURN_IF_ERROR(
       CheckRange(source, "vocab_size", config.vocab_size, 1, kMaxVocabulary));
   RETURN_IF_ERROR(
@@ -417,8 +419,7 @@ absl::Status ValidateModelConfig(const ModelConfig& config,
                              int64_t{config.num_heads} * config.head_dim, 2,
                              kMaxWidth));
   RETURN_IF_ERROR(CheckRange(source, "max_position_embeddings",
-                             config.max_position_embeddings, 1,
-                             std::numeric_limits<int>::max()));
+                             config.max_position_embeddings, 1, kMaxPositions));
   RETURN_IF_ERROR(CheckPositive(source, "rms_norm_eps", config.rms_norm_eps));
   RETURN_IF_ERROR(CheckPositive(source, "rope_theta", config.rope_theta));
   if (config.rope_scaling.has_value()) {

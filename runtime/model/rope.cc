@@ -23,7 +23,8 @@ double ScaleFrequency(double frequency, const Llama3RopeScaling& scaling) {
 
 }  // namespace
 
-std::vector<float> RopeTable(const ModelConfig& config, int positions) {
+std::vector<float> RopeTable(const ModelConfig& config, int first,
+                             int positions) {
   const int half = config.head_dim / 2;
   std::vector<float> table(static_cast<size_t>(positions) * config.head_dim);
   for (int i = 0; i < half; ++i) {
@@ -33,8 +34,9 @@ std::vector<float> RopeTable(const ModelConfig& config, int positions) {
     }
     for (int position = 0; position < positions; ++position) {
       float* row = &table[static_cast<size_t>(position) * config.head_dim];
-      row[i] = static_cast<float>(std::cos(position * frequency));
-      row[half + i] = static_cast<float>(std::sin(position * frequency));
+      const double angle = (first + position) * frequency;
+      row[i] = static_cast<float>(std::cos(angle));
+      row[half + i] = static_cast<float>(std::sin(angle));
     }
   }
   return table;

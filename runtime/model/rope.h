@@ -9,10 +9,11 @@
 
 namespace anyprec {
 
-// [positions, head_dim]: for each position head_dim / 2 cosines, then as many
-// sines, of position * frequency. Computed in double: at position 2048 an fp32
-// product is already off by 1e-4.
-std::vector<float> RopeTable(const ModelConfig& config, int positions);
+// [positions, head_dim]: for each position from `first` on head_dim / 2
+// cosines, then as many sines, of position * frequency. Computed in double: at
+// position 2048 an fp32 product is already off by 1e-4.
+std::vector<float> RopeTable(const ModelConfig& config, int first,
+                             int positions);
 
 }  // namespace anyprec
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "hwy/targets.h"
 #include "runtime/engine/logit_math.h"
 
 namespace anyprec {
@@ -275,6 +276,65 @@ TEST(SamplerTest, MinPIsRelativeToTheLikeliestToken) {
             (std::set<TokenId>{1, 3}));
   EXPECT_EQ(Support({.top_p = 0.99f, .min_p = 0.4f}, logits, 500),
             (std::set<TokenId>{1, 3}));
+}
+
+// A cut that leaves few tokens of many takes another way than one that leaves
+// most.
+TEST(SamplerTest, MinPOfALargeVocabularyKeepsTheShares) {
+  std::vector<float> logits(5000, -20.0f);
+  logits[17] = std::log(0.5f);
+  logits[1234] = std::log(0.25f);
+  logits[4999] = std::log(0.125f);
+  std::map<TokenId, int> counts;
+  const int draws = 8000;
+  for (const TokenId token : DrawMany({.min_p = 0.2f}, logits, draws, 3)) {
+    ++counts[token];
+  }
+  EXPECT_EQ(counts.size(), 3u);
+  EXPECT_NEAR(counts[17], draws * 4 / 7, 200);
+  EXPECT_NEAR(counts[1234], draws * 2 / 7, 200);
+  EXPECT_NEAR(counts[4999], draws / 7, 200);
+  EXPECT_EQ(Support({.top_p = 0.9f, .min_p = 0.2f}, logits, 500),
+            (std::set<TokenId>{17, 1234, 4999}));
+  EXPECT_EQ(Support({.top_p = 0.8f, .min_p = 0.2f}, logits, 500),
+            (std::set<TokenId>{17, 1234}));
+  // Hot and strict: one in 5000 proposals would be kept.
+  EXPECT_EQ(Support({.temperature = 100.0f, .min_p = 1.0f}, logits, 500),
+            (std::set<TokenId>{17}));
+}
+
+TEST(LogitMathTest, EveryInstructionSetAgrees) {
+  const std::vector<float> logits = RandomLogits(1000, 5, 3.0f);
+  std::vector<float> expected_maxima;
+  double expected_sum = 0;
+  double expected_above = 0;
+  for (size_t i = 0; i < logits.size(); ++i) {
+    if (i % kLogitBlock == 0) expected_maxima.push_back(logits[i]);
+    expected_maxima.back() = std::max(expected_maxima.back(), logits[i]);
+  }
+  const float max = *std::max_element(logits.begin(), logits.end());
+  for (const float logit : logits) {
+    const double weight = std::exp((double{logit} - max) * 0.7);
+    expected_sum += weight;
+    if (logit > 1.0f) expected_above += weight;
+  }
+  for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
+    hwy::SetSupportedTargetsForTest(target);
+    std::vector<float> maxima, sums;
+    EXPECT_TRUE(BlockMaxima(logits, maxima));
+    EXPECT_EQ(maxima, expected_maxima) << hwy::TargetName(target);
+    EXPECT_EQ(Largest(maxima), max) << hwy::TargetName(target);
+    EXPECT_NEAR(BlockExpSums(logits, maxima, max, 0.7f, sums), expected_sum,
+                1e-5 * expected_sum)
+        << hwy::TargetName(target);
+    EXPECT_NEAR(ExpSumAbove(logits, maxima, max, 0.7f, 1.0f), expected_above,
+                1e-5 * expected_above)
+        << hwy::TargetName(target);
+    std::vector<float> broken = logits;
+    broken[777] = std::numeric_limits<float>::quiet_NaN();
+    EXPECT_FALSE(BlockMaxima(broken, maxima)) << hwy::TargetName(target);
+  }
+  hwy::SetSupportedTargetsForTest(0);
 }
 
 TEST(SamplerTest, TheSeedDecidesTheDraws) {

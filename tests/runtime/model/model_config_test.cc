@@ -115,6 +115,8 @@ TEST(ModelConfigTest, WrongFieldsAreNamedWithValueFoundAndNeeded) {
       {R"("eos_token_id": [2, "x"])", "eos_token_id is [2,\"x\"]"},
       {R"("eos_token_id": -1)", "eos_token_id is -1"},
       {R"("max_position_embeddings": 0)", "max_position_embeddings is 0"},
+      {R"("max_position_embeddings": 2147483647)",
+       "max_position_embeddings is 2147483647"},
       {R"("rope_scaling": 2)", "rope_scaling is 2, needed is an object"},
       {R"("rope_scaling": {"rope_type": "llama3"})",
        "rope_scaling.factor is missing"},
