@@ -338,6 +338,7 @@ absl::StatusOr<GenerationPlan> PlanGeneration(
   }
   request.stopping.max_tokens =
       ConvertMaxTokens(message, request, model, check);
+  request.stopping.max_tokens_given = message.stopping().has_max_tokens();
   RETURN_IF_ERROR(violations.ToStatus());
   return plan;
 }

@@ -33,7 +33,8 @@ struct EngineOptions {
                               // most an eighth of the machine's memory
   KvType kv_type = KvType::kFloat16;
   // How long to measure step times before the first request. Zero: not at all;
-  // until steps have run, automatic precision then takes its ceiling.
+  // until first steps of requests have been measured in its place, automatic
+  // precision then takes its ceiling.
   absl::Duration warm_up = absl::Seconds(3);
 };
 

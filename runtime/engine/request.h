@@ -27,13 +27,17 @@ struct SamplingParams {
   float repetition_penalty = 1.0f;
   float presence_penalty = 0.0f;
   float frequency_penalty = 0.0f;
-  // The same seed gives the same text whatever the batch mates. Absent: the
-  // engine draws one.
+  // The same seed gives the same text at the same precisions, whatever the
+  // batch mates; with a precision range and an SLO or deadline, load chooses
+  // the precisions. Absent: the engine draws one.
   std::optional<uint64_t> seed;
 };
 
 struct StopCriteria {
-  int max_tokens = 0;             // 0: score the prompt only
+  int max_tokens = 0;  // 0: score the prompt only
+  // False where max_tokens is only the room in the context: a deadline is then
+  // not spread over that many tokens, but over a usual answer's.
+  bool max_tokens_given = true;
   std::vector<std::string> stop;  // the text ends before the first match
   std::vector<TokenId> stop_token_ids;
   bool ignore_eos = false;

@@ -1,8 +1,10 @@
 #include "runtime/engine/warm_up.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <numeric>
+#include <span>
 #include <vector>
 
 #include "absl/time/clock.h"
@@ -43,18 +45,23 @@ std::vector<RowCount> Cells(const WarmUpOptions& options) {
   const int prefill_limit = static_cast<int>(
       std::min<int64_t>(options.max_prefill_rows, cache_tokens));
   std::vector<RowCount> cells;
-  const auto add = [&](Phase phase, int rows, int limit) {
-    if (rows > limit) return;
-    for (const int bits :
-         BitsByImportance(options.min_bits, options.max_bits)) {
-      cells.push_back({phase, bits, rows});
-    }
+  const std::vector<int> all =
+      BitsByImportance(options.min_bits, options.max_bits);
+  const auto ends = std::span(all).first(std::min<size_t>(2, all.size()));
+  const auto inner = std::span(all).subspan(ends.size());
+  const auto add = [&](Phase phase, int rows, std::span<const int> precisions) {
+    if (rows > (phase == Phase::kDecode ? decode_limit : prefill_limit)) return;
+    for (const int bits : precisions) cells.push_back({phase, bits, rows});
   };
-  add(Phase::kDecode, 1, decode_limit);
-  add(Phase::kDecode, 16, decode_limit);
-  add(Phase::kPrefill, std::min(128, prefill_limit), prefill_limit);
-  add(Phase::kDecode, 4, decode_limit);
-  add(Phase::kPrefill, 16, prefill_limit);
+  const int prefill_rows = std::min(128, prefill_limit);
+  // A slow machine gets through the first lines only. They hold what
+  // StepCostModel can draw lines from: both phases, at the ends of the range.
+  add(Phase::kDecode, 1, all);
+  add(Phase::kPrefill, prefill_rows, ends);
+  add(Phase::kDecode, 16, all);
+  add(Phase::kPrefill, prefill_rows, inner);
+  add(Phase::kDecode, 4, all);
+  add(Phase::kPrefill, 16, all);
   return cells;
 }
 

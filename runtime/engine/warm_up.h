@@ -20,10 +20,11 @@ struct WarmUpOptions {
 };
 
 // Runs decode steps of 1, 16 and 4 rows and prefill chunks of 128 and 16 at
-// every precision, the ends of the range first, and returns what they took, the
-// lesser of two runs each. Stops early at the limit: StepCostModel fills the
-// gaps from the nearest precision. Writes to the KV cache, which therefore must
-// be nobody's yet. Fails as the runner fails.
+// every precision and returns what they took, the lesser of two runs each.
+// Stops early at the limit, so what matters most goes first: decode of a row,
+// then prefill at the ends of the precision range. StepCostModel estimates what
+// is missing and learns it from the first requests. Writes to the KV cache,
+// which therefore must be nobody's yet. Fails as the runner fails.
 absl::StatusOr<StepCostModel> MeasureStepCosts(ModelRunner& runner,
                                                const WarmUpOptions& options);
 

@@ -19,7 +19,7 @@ struct PrecisionDemand {
   int max_bits = 0;
   int current_bits = 0;      // of its last step; 0 before the first
   int prompt_rows_left = 0;  // 0: it decodes
-  int tokens_left = 0;       // to generate, at most
+  int tokens_left = 0;       // to generate: at most, or as expected
   // Time that remains, infinite where nothing is asked for.
   absl::Duration first_token_in = absl::InfiniteDuration();
   absl::Duration token_every = absl::InfiniteDuration();

@@ -14,6 +14,24 @@ namespace {
 // to catch up soon, enough that one slow step does not upset the precision.
 constexpr int kPaceTokens = 8;
 
+// How long an answer is taken to be that may fill the context, for pacing it
+// against a deadline: a page of text, longer than most answers of a chat. Too
+// few cost precision late in a long answer, too many in every short one.
+constexpr int kExpectedAnswerTokens = 256;
+
+// An answer without a length of its own that outgrows what was expected is
+// expected to become twice as long, so that a long one is slowed down by its
+// deadline step by step and not at its end.
+int TokensLeft(const Sequence& sequence) {
+  const StopCriteria& stopping = sequence.request.stopping;
+  const int generated = sequence.generated();
+  if (stopping.max_tokens_given) return stopping.max_tokens - generated;
+  int64_t expected = kExpectedAnswerTokens;
+  while (expected <= generated) expected *= 2;
+  return static_cast<int>(std::min<int64_t>(expected, stopping.max_tokens)) -
+         generated;
+}
+
 absl::Time DueTime(const Sequence& sequence) {
   const Request& request = sequence.request;
   absl::Time due =
@@ -33,7 +51,7 @@ PrecisionDemand DemandOf(const Sequence& sequence, absl::Time now) {
   const bool decodes = sequence.pending_rows() == 1 &&
                        sequence.PhaseOf(sequence.computed) == Phase::kDecode;
   demand.prompt_rows_left = decodes ? 0 : sequence.pending_rows();
-  demand.tokens_left = request.stopping.max_tokens - sequence.generated();
+  demand.tokens_left = TokensLeft(sequence);
   demand.all_in = request.deadline - now;
   const Slo& slo = request.precision.slo;
   const int generated = sequence.generated();

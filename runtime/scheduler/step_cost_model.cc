@@ -1,79 +1,112 @@
 #include "runtime/scheduler/step_cost_model.h"
 
 #include <algorithm>
+#include <cmath>
+#include <cstddef>
 #include <cstdlib>
+#include <tuple>
+#include <vector>
 
 #include "kernels/check.h"
 
 namespace anyprec {
 namespace {
 
-// An average over about 1 / kGain steps: long enough to smooth the noise of
-// single steps, short enough to follow a context that grows.
-constexpr double kGain = 0.1;
+// Together an average over about ten steps: long enough to smooth the noise of
+// single steps, short enough to follow a context that grows. Most of an error
+// goes to the drift, as what changes while serving (load, context) seldom
+// depends on the precision.
+constexpr double kDriftGain = 0.08;
+constexpr double kResidualGain = 0.02;
 
-// The two points around `rows`: first and last index into a curve.
+// Part of a residual forgotten in each step: half of it in some 350 steps, ten
+// times slower than kResidualGain learns it. A precision found too slow is
+// tried again every few hundred steps, for the few that it takes to learn so.
+constexpr double kResidualDecay = 0.002;
+
+// Where a number of rows lies in a curve: between two points, `weight` of the
+// way from `low` to `high`, or at a single one (low == high).
+struct Place {
+  size_t low = 0;
+  size_t high = 0;
+  double weight = 1;  // above 1 beyond the last point
+};
+
 template <typename Curve>
-std::pair<size_t, size_t> Bracket(const Curve& curve, int rows) {
+Place Find(const Curve& curve, int rows) {
   const auto above =
       std::lower_bound(curve.begin(), curve.end(), rows,
                        [](const auto& point, int r) { return point.rows < r; });
-  if (above == curve.begin()) return {0, 0};
+  if (above == curve.begin() || curve.size() == 1) return {};
   const size_t high = std::min<size_t>(above - curve.begin(), curve.size() - 1);
-  return {high - 1, high};
+  return {high - 1, high,
+          static_cast<double>(rows - curve[high - 1].rows) /
+              (curve[high].rows - curve[high - 1].rows)};
 }
 
-// Below the first point a step costs what the first point costs; beyond the
-// last one, the last slope goes on.
+bool WithinFactorOfTwo(int a, int b) { return a <= 2 * b && b <= 2 * a; }
+
+// The point nearest to `rows` of those within a factor of two; null if none.
 template <typename Curve>
-double Interpolate(const Curve& curve, int rows) {
-  if (curve.size() == 1) {
-    const auto& only = curve.front();
-    return only.seconds * std::max(1.0, static_cast<double>(rows) / only.rows);
-  }
-  const auto [low, high] = Bracket(curve, rows);
-  if (low == high) return curve[low].seconds;
-  const double slope = (curve[high].seconds - curve[low].seconds) /
-                       (curve[high].rows - curve[low].rows);
-  const double seconds = curve[low].seconds + slope * (rows - curve[low].rows);
-  return rows > curve[high].rows ? std::max(seconds, curve[high].seconds)
-                                 : seconds;
-}
-
-}  // namespace
-
-void StepCostModel::Measure(const RowCount& work, absl::Duration time) {
-  ANYPREC_CHECK(work.rows > 0) << work.rows;
-  Curve& curve =
-      (work.phase == Phase::kDecode ? decode_ : prefill_).at(work.bits);
-  const auto place = std::lower_bound(
-      curve.begin(), curve.end(), work.rows,
-      [](const Point& point, int rows) { return point.rows < rows; });
-  const Point point = {work.rows, absl::ToDoubleSeconds(time)};
-  if (place != curve.end() && place->rows == work.rows) {
-    *place = point;
-  } else {
-    curve.insert(place, point);
-  }
-}
-
-int StepCostModel::NearestMeasured(Phase phase, int bits) const {
-  const Curves& curves = CurvesOf(phase);
-  int nearest = -1;
-  for (int b = 0; b < static_cast<int>(curves.size()); ++b) {
-    if (curves[b].empty()) continue;
-    if (nearest < 0 || std::abs(b - bits) < std::abs(nearest - bits)) {
-      nearest = b;
+typename Curve::value_type* NearPoint(Curve& curve, int rows) {
+  typename Curve::value_type* nearest = nullptr;
+  for (auto& point : curve) {
+    if (!WithinFactorOfTwo(point.rows, rows)) continue;
+    if (nearest == nullptr ||
+        std::abs(point.rows - rows) < std::abs(nearest->rows - rows)) {
+      nearest = &point;
     }
   }
   return nearest;
 }
 
+}  // namespace
+
+// Below the first point a step costs what the first point costs; beyond the
+// last one, the last slope goes on. A single point tells of no fixed cost:
+// beyond it, time is in proportion to rows.
+double StepCostModel::Interpolate(const Curve& curve, int rows) {
+  const auto seconds = [&curve](size_t i) {
+    return curve[i].seconds * curve[i].residual;
+  };
+  if (curve.size() == 1) {
+    return seconds(0) *
+           std::max(1.0, static_cast<double>(rows) / curve.front().rows);
+  }
+  const Place place = Find(curve, rows);
+  const double at =
+      std::lerp(seconds(place.low), seconds(place.high), place.weight);
+  return place.weight > 1 ? std::max(at, seconds(place.high)) : at;
+}
+
+double StepCostModel::SecondsBeforeDrift(const Curves& curves, int bits,
+                                         int rows) {
+  const int end = static_cast<int>(curves.size());
+  int below = bits;
+  while (below > 0 && curves[below].empty()) --below;
+  int above = bits;
+  while (above < end && curves[above].empty()) ++above;
+  const auto measured = [&](int b) { return Interpolate(curves[b], rows); };
+  if (below == bits) return measured(bits);
+  if (below > 0 && above < end) {
+    return std::lerp(measured(below), measured(above),
+                     static_cast<double>(bits - below) / (above - below));
+  }
+  // A step that waits for memory reads `bits` planes of every weight. Where
+  // lower bits are no faster than that, their first steps will tell.
+  if (below > 0) return measured(below) * bits / below;
+  if (above < end) return measured(above) * bits / above;
+  return 0;
+}
+
 absl::Duration StepCostModel::Predict(const RowCount& work) const {
+  ANYPREC_CHECK(work.bits > 0 &&
+                work.bits < static_cast<int>(std::tuple_size_v<Curves>))
+      << work.bits;
   if (work.rows <= 0) return absl::ZeroDuration();
-  const int bits = NearestMeasured(work.phase, work.bits);
-  if (bits < 0) return absl::ZeroDuration();
-  return absl::Seconds(Interpolate(CurvesOf(work.phase)[bits], work.rows));
+  const PhaseCosts& costs = Of(work.phase);
+  return absl::Seconds(costs.drift *
+                       SecondsBeforeDrift(costs.curves, work.bits, work.rows));
 }
 
 absl::Duration StepCostModel::Predict(std::span<const RowCount> step) const {
@@ -82,20 +115,87 @@ absl::Duration StepCostModel::Predict(std::span<const RowCount> step) const {
   return total;
 }
 
+void StepCostModel::Measure(const RowCount& work, absl::Duration time) {
+  Insert(work, time, /*ran_once=*/false);
+}
+
+void StepCostModel::Insert(const RowCount& work, absl::Duration time,
+                           bool ran_once) {
+  ANYPREC_CHECK(work.rows > 0) << work.rows;
+  PhaseCosts& costs = Of(work.phase);
+  Curve& curve = costs.curves.at(work.bits);
+  const auto place = std::lower_bound(
+      curve.begin(), curve.end(), work.rows,
+      [](const Point& point, int rows) { return point.rows < rows; });
+  const Point point = {.rows = work.rows,
+                       .seconds = absl::ToDoubleSeconds(time) / costs.drift,
+                       .ran_once = ran_once};
+  if (place != curve.end() && place->rows == work.rows) {
+    *place = point;
+  } else {
+    curve.insert(place, point);
+  }
+}
+
+// Takes a step of one group as a measurement where one is missing. Points stay
+// a factor of two apart, so that a curve has few of them.
+bool StepCostModel::Learn(const RowCount& work, absl::Duration time) {
+  Point* const near = NearPoint(Of(work.phase).curves.at(work.bits), work.rows);
+  if (near == nullptr) {
+    Insert(work, time, /*ran_once=*/true);
+    return true;
+  }
+  if (!near->ran_once) return false;
+  // Its only run may have met cold memory or buffers that grew.
+  near->seconds *= std::min(1.0, absl::FDivDuration(time, Predict(work)));
+  near->ran_once = false;
+  return true;
+}
+
+// Each end of the interpolation by its part in it.
+void StepCostModel::MoveResiduals(Curve& curve, int rows, double amount) {
+  if (curve.empty()) return;  // estimated from others
+  const Place place = Find(curve, rows);
+  const double weight = std::min(1.0, place.weight);
+  curve[place.high].residual *= 1 + amount * weight;
+  if (place.low != place.high) {
+    curve[place.low].residual *= 1 + amount * (1 - weight);
+  }
+}
+
 void StepCostModel::Observe(std::span<const RowCount> step,
                             absl::Duration time) {
-  const absl::Duration predicted = Predict(step);
-  if (predicted <= absl::ZeroDuration()) return;
-  const double ratio =
-      std::clamp(absl::FDivDuration(time, predicted), 1 / kMaxRatio, kMaxRatio);
+  // The clock was set back, or there was no work.
+  if (time <= absl::ZeroDuration() || step.empty()) return;
+  if (step.size() == 1 && Learn(step[0], time)) return;
+  absl::Duration predicted;
+  std::vector<absl::Duration> parts;
+  parts.reserve(step.size());
   for (const RowCount& work : step) {
-    const int bits = NearestMeasured(work.phase, work.bits);
-    if (bits < 0 || work.rows <= 0) continue;
-    const double share = absl::FDivDuration(Predict(work), predicted);
-    const double factor = 1 + kGain * share * (ratio - 1);
-    Curve& curve = (work.phase == Phase::kDecode ? decode_ : prefill_)[bits];
-    const auto [low, high] = Bracket(curve, work.rows);
-    for (size_t i = low; i <= high; ++i) curve[i].seconds *= factor;
+    parts.push_back(Predict(work));
+    if (parts.back() <= absl::ZeroDuration()) return;
+    predicted += parts.back();
+  }
+  const double excess = std::clamp(absl::FDivDuration(time, predicted),
+                                   1 / kMaxRatio, kMaxRatio) -
+                        1;
+  for (const Phase phase : {Phase::kDecode, Phase::kPrefill}) {
+    PhaseCosts& costs = Of(phase);
+    double phase_share = 0;
+    for (size_t i = 0; i < step.size(); ++i) {
+      if (step[i].phase != phase) continue;
+      const double share = absl::FDivDuration(parts[i], predicted);
+      MoveResiduals(costs.curves[step[i].bits], step[i].rows,
+                    kResidualGain * share * excess);
+      phase_share += share;
+    }
+    if (phase_share == 0) continue;
+    costs.drift *= 1 + kDriftGain * phase_share * excess;
+    for (Curve& curve : costs.curves) {
+      for (Point& point : curve) {
+        point.residual += kResidualDecay * (1 - point.residual);
+      }
+    }
   }
 }
 

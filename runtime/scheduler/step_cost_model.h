@@ -2,11 +2,20 @@
 //
 // For each phase and precision it holds the time of a step of m rows at a few
 // values of m, linear in between; a step of several groups takes the sum of
-// their times. Never a formula from bits alone: which precision is faster
-// depends on the machine and the batch. A sweep at start fills the table
-// (Measure), running steps correct it (Observe).
+// their times. Which precision is faster depends on the machine and the batch,
+// so a formula from bits stands in only until a measurement replaces it. A
+// sweep at start fills the table (Measure), running steps correct it (Observe).
 //
-// Thread-compatible.
+// A prediction is measurement x residual x drift:
+//   - the drift, one for each phase, follows what slows or speeds up every
+//     precision alike: a neighbour on the cores, contexts longer than the
+//     sweep's. Any step moves the predictions of all precisions, so that one
+//     which runs no more is not held to what it took in a worse hour;
+//   - a residual, one for each measurement, follows what only that one got
+//     wrong. It moves slowly, and falls back to 1 while other steps run, so
+//     that a precision that was given up is tried again.
+//
+// Knows no clock: a function of the calls made. Thread-compatible.
 #ifndef ANYPREC_RUNTIME_SCHEDULER_STEP_COST_MODEL_H_
 #define ANYPREC_RUNTIME_SCHEDULER_STEP_COST_MODEL_H_
 
@@ -23,24 +32,31 @@ namespace anyprec {
 // Rows of a step that share phase and precision.
 struct RowCount {
   Phase phase = Phase::kDecode;
-  int bits = 0;
+  int bits = 0;  // an index of BitsHistogram, not 0
   int rows = 0;
 };
 
 class StepCostModel {
  public:
-  // Sets the time of a step of `work` alone; replaces an earlier one.
-  // REQUIRES: work.rows > 0, work.bits an index of BitsHistogram.
+  // Sets the time of a step of `work` alone, which Predict(work) then gives;
+  // replaces an earlier one. REQUIRES: work.rows > 0.
   void Measure(const RowCount& work, absl::Duration time);
 
-  // Zero where nothing was measured. A precision that was not measured takes
-  // the times of the nearest one that was.
+  // Zero where no precision of the phase was measured. A precision that was
+  // not measured lies on the line between the nearest ones below and above that
+  // were; beyond the last of them a step takes time in proportion to its bits.
   absl::Duration Predict(const RowCount& work) const;
   absl::Duration Predict(std::span<const RowCount> step) const;
 
-  // Moves the table towards a step that took `time`: each of its groups by its
-  // share of the prediction, as an exponential average over about ten steps.
-  // An outlier counts as at most kMaxRatio times too slow or too fast.
+  // Learns from a step that took `time`.
+  //
+  // A step of one group that has no measurement within a factor of two of its
+  // rows becomes a measurement, and the next such step may lower it: the lesser
+  // of two runs, as in the sweep. Any other step moves drift and residuals by
+  // each group's share of the prediction, as an exponential average over about
+  // ten steps; an outlier counts as at most kMaxRatio times too slow or too
+  // fast. A mixed step of which a part cannot be predicted teaches nothing.
+  // REQUIRES: every group has rows.
   void Observe(std::span<const RowCount> step, absl::Duration time);
 
   static constexpr double kMaxRatio = 4.0;
@@ -49,18 +65,31 @@ class StepCostModel {
   struct Point {
     int rows = 0;
     double seconds = 0;
+    double residual = 1;
+    bool ran_once = false;  // learned from a single step so far
   };
   using Curve = std::vector<Point>;  // ascending rows
   using Curves = std::array<Curve, std::tuple_size_v<BitsHistogram>>;
+  struct PhaseCosts {
+    Curves curves;  // by bits
+    double drift = 1;
+  };
 
-  // The measured precision nearest to `bits`; -1 where there is none.
-  int NearestMeasured(Phase phase, int bits) const;
-  const Curves& CurvesOf(Phase phase) const {
+  static double Interpolate(const Curve& curve, int rows);
+  static double SecondsBeforeDrift(const Curves& curves, int bits, int rows);
+  static void MoveResiduals(Curve& curve, int rows, double amount);
+  bool Learn(const RowCount& work, absl::Duration time);
+  void Insert(const RowCount& work, absl::Duration time, bool ran_once);
+
+  const PhaseCosts& Of(Phase phase) const {
+    return phase == Phase::kDecode ? decode_ : prefill_;
+  }
+  PhaseCosts& Of(Phase phase) {
     return phase == Phase::kDecode ? decode_ : prefill_;
   }
 
-  Curves decode_;
-  Curves prefill_;
+  PhaseCosts decode_;
+  PhaseCosts prefill_;
 };
 
 }  // namespace anyprec

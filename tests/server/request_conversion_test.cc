@@ -85,6 +85,7 @@ TEST_F(RequestConversionTest, AbsentFieldsTakeTheDocumentedDefaults) {
   EXPECT_EQ(request.sampling.top_p, 1.0f);
   EXPECT_EQ(request.sampling.seed, std::nullopt);
   EXPECT_EQ(request.stopping.max_tokens, 100 - 3);
+  EXPECT_FALSE(request.stopping.max_tokens_given);
   EXPECT_EQ(request.precision.fixed_bits, std::nullopt);
   EXPECT_EQ(request.precision.min_bits, std::nullopt);
   EXPECT_EQ(request.deadline, absl::InfiniteFuture());
@@ -135,6 +136,7 @@ TEST_F(RequestConversionTest, EveryFieldArrives) {
   EXPECT_EQ(request.sampling.seed, 18446744073709551615u);
   EXPECT_EQ(plan->n, 4);
   EXPECT_EQ(request.stopping.max_tokens, 7);
+  EXPECT_TRUE(request.stopping.max_tokens_given);
   EXPECT_THAT(request.stopping.stop, ElementsAre("x", "yz"));
   EXPECT_THAT(request.stopping.stop_token_ids, ElementsAre(9));
   EXPECT_TRUE(request.stopping.ignore_eos);

@@ -4,7 +4,9 @@
 
 #include <memory>
 #include <random>
+#include <set>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -46,8 +48,7 @@ std::unique_ptr<Backend> MakeBackend(BackendKind kind) {
 }
 
 std::unique_ptr<Engine> MakeEngine(const EngineOptions& options,
-                                   BackendKind kind) {
-  std::unique_ptr<Backend> backend = MakeBackend(kind);
+                                   std::unique_ptr<Backend> backend) {
   SyntheticSource source(SmallConfig(), kMaxBits);
   const LoadOptions load;
   auto model = LlamaLoader(source, load, *backend).Load();
@@ -56,6 +57,11 @@ std::unique_ptr<Engine> MakeEngine(const EngineOptions& options,
       Engine::Create(options, std::move(backend), *std::move(model), nullptr);
   EXPECT_TRUE(engine.ok()) << engine.status();
   return *std::move(engine);
+}
+
+std::unique_ptr<Engine> MakeEngine(const EngineOptions& options,
+                                   BackendKind kind) {
+  return MakeEngine(options, MakeBackend(kind));
 }
 
 Chunk ReadAll(ResponseStream& stream) {
@@ -174,13 +180,9 @@ TEST_P(EngineTest, EachPrecisionGivesItsOwnLogits) {
   }
 }
 
-TEST_P(EngineTest, MeasuresStepsAndMeetsADeadlineAutomatically) {
+TEST_P(EngineTest, MeetsADeadlineAutomatically) {
   const auto engine = MakeEngine({}, GetParam());
-  const EngineStats stats = engine->Stats();
-  for (int bits = 3; bits <= 8; ++bits) {
-    EXPECT_GT(stats.decode_step[bits], absl::ZeroDuration()) << bits;
-  }
-  EXPECT_EQ(stats.steps, 0) << "the sweep is no step of a request";
+  EXPECT_EQ(engine->Stats().steps, 0) << "the sweep is no step of a request";
   Request request = MakeRequest({1, 2, 3}, 10);
   request.precision.min_bits = 4;
   request.deadline = absl::Now() + absl::Minutes(10);
@@ -188,6 +190,104 @@ TEST_P(EngineTest, MeasuresStepsAndMeetsADeadlineAutomatically) {
   EXPECT_EQ(all.finish->reason, FinishReason::kLength);
   // Ten minutes are enough for the best.
   EXPECT_EQ(all.finish->stats.tokens_by_bits[8], 10);
+}
+
+// Phase, precision and rows of the groups of linear layers.
+using GroupShapes = std::set<std::tuple<Phase, int, int>>;
+
+// The reference backend, noting what it is asked to multiply. `seen` must
+// outlive it.
+class NotingBackend : public Backend {
+ public:
+  explicit NotingBackend(GroupShapes& seen)
+      : seen_(seen), inner_(CreateReferenceBackend()) {}
+
+  absl::Status Linear(const LinearWeights& weights,
+                      std::span<const RowGroup> groups, const float* x,
+                      float* y, bool accumulate) override {
+    for (const RowGroup& group : groups) {
+      seen_.insert({group.phase, group.precision, group.end - group.begin});
+    }
+    return inner_->Linear(weights, groups, x, y, accumulate);
+  }
+
+  absl::string_view name() const override { return inner_->name(); }
+  absl::StatusOr<std::unique_ptr<Buffer>> Allocate(size_t floats) override {
+    return inner_->Allocate(floats);
+  }
+  absl::Status CopyFromHost(std::span<const float> source,
+                            float* destination) override {
+    return inner_->CopyFromHost(source, destination);
+  }
+  absl::StatusOr<std::span<const float>> HostView(const float* data,
+                                                  size_t floats) override {
+    return inner_->HostView(data, floats);
+  }
+  absl::StatusOr<std::unique_ptr<LinearWeights>> LoadBitPlanes(
+      std::span<const QuantizedLinear> parts) override {
+    return inner_->LoadBitPlanes(parts);
+  }
+  absl::StatusOr<std::unique_ptr<LinearWeights>> LoadDense(
+      std::span<const DenseMatrix> parts) override {
+    return inner_->LoadDense(parts);
+  }
+  absl::StatusOr<std::unique_ptr<KvStorage>> AllocateKv(const KvLayout& layout,
+                                                        KvType type) override {
+    return inner_->AllocateKv(layout, type);
+  }
+  absl::Status Embed(const LinearWeights& weights, std::span<const int32_t> ids,
+                     float* y) override {
+    return inner_->Embed(weights, ids, y);
+  }
+  absl::Status RmsNorm(const float* x, const float* weight, int rows, int n,
+                       float epsilon, float* y) override {
+    return inner_->RmsNorm(x, weight, rows, n, epsilon, y);
+  }
+  absl::Status RopeAndAppendKv(const AttentionShape& shape,
+                               std::span<const SequenceRows> sequences,
+                               const float* rope, int layer, KvStorage& kv,
+                               float* qkv) override {
+    return inner_->RopeAndAppendKv(shape, sequences, rope, layer, kv, qkv);
+  }
+  absl::Status Attention(const AttentionShape& shape,
+                         std::span<const SequenceRows> sequences, int layer,
+                         const KvStorage& kv, const float* qkv,
+                         float* y) override {
+    return inner_->Attention(shape, sequences, layer, kv, qkv, y);
+  }
+  absl::Status SiluMul(const float* gate_up, int rows, int n,
+                       float* y) override {
+    return inner_->SiluMul(gate_up, rows, n, y);
+  }
+  absl::Status GatherRows(const float* x, std::span<const int32_t> rows, int n,
+                          float* y) override {
+    return inner_->GatherRows(x, rows, n, y);
+  }
+
+ private:
+  GroupShapes& seen_;
+  const std::unique_ptr<Backend> inner_;
+};
+
+TEST(EngineWarmUpTest, TheSweepRunsStepsOfEveryPrecision) {
+  GroupShapes seen;
+  const auto engine = MakeEngine({.warm_up = absl::InfiniteDuration()},
+                                 std::make_unique<NotingBackend>(seen));
+  for (int bits = 3; bits <= 8; ++bits) {
+    EXPECT_TRUE(seen.contains({Phase::kDecode, bits, 1})) << bits;
+    EXPECT_TRUE(seen.contains({Phase::kDecode, bits, 16})) << bits;
+    EXPECT_TRUE(seen.contains({Phase::kPrefill, bits, 128})) << bits;
+  }
+}
+
+TEST(EngineWarmUpTest, WithoutASweepTheFirstRequestsAreMeasured) {
+  const auto engine =
+      MakeEngine({.warm_up = absl::ZeroDuration()}, BackendKind::kReference);
+  EXPECT_EQ(engine->Stats().decode_step[8], absl::ZeroDuration());
+  Request request = MakeRequest({1, 2, 3}, 4);
+  request.precision.slo.tpot = absl::Minutes(10);
+  EXPECT_EQ(ReadAll(*Submit(*engine, request)).tokens.size(), 4u);
+  EXPECT_GT(engine->Stats().decode_step[8], absl::ZeroDuration());
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, EngineTest,

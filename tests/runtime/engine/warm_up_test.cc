@@ -1,5 +1,6 @@
 #include "runtime/engine/warm_up.h"
 
+#include <algorithm>
 #include <set>
 #include <span>
 #include <tuple>
@@ -24,6 +25,7 @@ class NotingRunner : public ModelRunner {
     EXPECT_EQ(plan.groups.size(), 1u);
     const RowGroup& group = plan.groups[0];
     cells.insert({group.phase, group.precision, group.end});
+    order.emplace_back(group.phase, group.precision, group.end);
     std::set<int32_t> blocks;
     size_t listed = 0;
     for (const SequenceRows& rows : plan.sequences) {
@@ -37,6 +39,7 @@ class NotingRunner : public ModelRunner {
   }
 
   std::set<std::tuple<Phase, int, int>> cells;
+  std::vector<std::tuple<Phase, int, int>> order;
   absl::Status status;
 
  private:
@@ -67,6 +70,19 @@ TEST(WarmUpTest, MeasuresDecodeAndPrefillAtEveryPrecision) {
     }
     EXPECT_TRUE(runner.cells.contains({Phase::kPrefill, bits, 128}));
     EXPECT_TRUE(runner.cells.contains({Phase::kPrefill, bits, 16}));
+  }
+}
+
+TEST(WarmUpTest, PrefillAtTheEndsOfTheRangeComesBeforeBatches) {
+  NotingRunner runner(40);
+  ASSERT_TRUE(MeasureStepCosts(runner, Options()).ok());
+  const auto turn = [&](Phase phase, int bits, int rows) {
+    return std::find(runner.order.begin(), runner.order.end(),
+                     std::tuple(phase, bits, rows));
+  };
+  for (int bits = 3; bits <= 5; ++bits) {
+    EXPECT_LT(turn(Phase::kPrefill, 3, 128), turn(Phase::kDecode, bits, 16));
+    EXPECT_LT(turn(Phase::kPrefill, 5, 128), turn(Phase::kDecode, bits, 16));
   }
 }
 

@@ -184,5 +184,58 @@ TEST(PrecisionPolicyTest, MoreLoadNeverRaisesAnEqualRequest) {
   EXPECT_EQ(last, 3);
 }
 
+// One automatic stream on a machine whose decode step of b bits takes
+// `step_time(b, step)`: the bits of each step.
+template <typename StepTime>
+std::vector<int> RunStream(int steps, absl::Duration token_every,
+                           StepCostModel costs, const StepTime& step_time) {
+  std::vector<int> history;
+  PrecisionDemand demand = Automatic();
+  demand.token_every = token_every;
+  for (int step = 0; step < steps; ++step) {
+    const int bits = ChoosePrecisions({&demand, 1}, kChunk, costs)[0];
+    const RowCount work = {Phase::kDecode, bits, 1};
+    costs.Observe({&work, 1}, step_time(bits, step));
+    demand.current_bits = bits;
+    history.push_back(bits);
+  }
+  return history;
+}
+
+TEST(AutomaticPrecisionTest, ComesBackWhenASlowdownOfAllPrecisionsEnds) {
+  const std::vector<int> bits =
+      RunStream(600, 10 * kMs, Costs(), [](int bits, int step) {
+        return (step >= 50 && step < 120 ? 3 : 1) * bits * kMs;
+      });
+  EXPECT_EQ(bits[49], 8);
+  EXPECT_EQ(bits[119], 3);
+  EXPECT_GE(bits[200], 7);  // most of it soon
+  EXPECT_EQ(bits[599], 8);
+}
+
+TEST(AutomaticPrecisionTest, StaysDownWhileOnePrecisionIsTooSlow) {
+  // 8 bits take twice what the sweep saw of them.
+  const std::vector<int> bits =
+      RunStream(2000, 10 * kMs, Costs(),
+                [](int bits, int) { return (bits == 8 ? 2 : 1) * bits * kMs; });
+  // It is tried now and then, and mostly the next one down runs.
+  EXPECT_LT(std::count(bits.begin(), bits.end(), 8), 100);
+  EXPECT_GT(std::count(bits.begin(), bits.end(), 7), 1500);
+}
+
+TEST(AutomaticPrecisionTest, LearnsFromItsOwnStepsWithoutASweep) {
+  const auto twice = [](int bits, int) { return 2 * bits * kMs; };
+  const std::vector<int> bits = RunStream(50, 10 * kMs, StepCostModel(), twice);
+  EXPECT_EQ(bits.front(), 8);
+  EXPECT_EQ(bits.back(), 4);  // 8 ms; 5 bits leave no headroom
+}
+
+TEST(AutomaticPrecisionTest, LearnsWhatLiesBelowAnOnlyMeasuredCeiling) {
+  StepCostModel costs;
+  costs.Measure({Phase::kDecode, 8, 1}, 16 * kMs);
+  const auto twice = [](int bits, int) { return 2 * bits * kMs; };
+  EXPECT_EQ(RunStream(50, 10 * kMs, costs, twice).back(), 4);
+}
+
 }  // namespace
 }  // namespace anyprec
