@@ -64,10 +64,6 @@ std::string ModelConfigToJson(const ModelConfig& config);
 absl::Status ValidateModelConfig(const ModelConfig& config,
                                  absl::string_view source);
 
-// A shape to fill with random weights: "tinyllama-1.1b", "llama-2-7b",
-// "mistral-7b", "llama-3.1-8b", "smollm2-135m". NOT_FOUND lists the names.
-absl::StatusOr<ModelConfig> SyntheticModelConfig(absl::string_view name);
-
 }  // namespace anyprec
 
 #endif  // ANYPREC_RUNTIME_MODEL_MODEL_CONFIG_H_

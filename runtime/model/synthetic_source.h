@@ -11,9 +11,15 @@
 #include <span>
 #include <vector>
 
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "runtime/model/weight_source.h"
 
 namespace anyprec {
+
+// A shape to fill with random weights: "tinyllama-1.1b", "llama-2-7b",
+// "mistral-7b", "llama-3.1-8b", "smollm2-135m". NOT_FOUND lists the names.
+absl::StatusOr<ModelConfig> SyntheticModelConfig(absl::string_view name);
 
 class SyntheticSource final : public WeightSource {
  public:
