@@ -42,6 +42,7 @@ readonly BUILD_PACKAGES=(
 readonly TEST_PACKAGES=(
   clang-format
   clang-tidy
+  git
   shellcheck
 )
 
