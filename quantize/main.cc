@@ -1,7 +1,8 @@
 // anyprec-quantize: a checkpoint in, a parent model folder out. Flags become
 // options here and nowhere else.
 //
-// Exit status: 0 done, 1 failed, 2 called wrongly.
+// Exit status: 0 done, 1 failed or a flag that does not parse, 2 called
+// wrongly.
 
 #include <algorithm>
 #include <iostream>
@@ -14,7 +15,9 @@
 #include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
 #include "absl/flags/usage.h"
+#include "absl/flags/usage_config.h"
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "kernels/backend.h"
@@ -249,6 +252,11 @@ absl::Status Run(const Options& options) {
 
 int main(int argc, char** argv) {
   absl::SetProgramUsageMessage(anyprec::kUsage);
+  absl::FlagsUsageConfig usage;
+  usage.contains_help_flags = [](absl::string_view file) {
+    return absl::EndsWith(file, "quantize/main.cc");
+  };
+  absl::SetFlagsUsageConfig(usage);
   const std::vector<char*> rest = absl::ParseCommandLine(argc, argv);
   if (rest.size() > 1) {
     std::cerr << "anyprec-quantize: unexpected argument \"" << rest[1]

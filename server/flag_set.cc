@@ -103,8 +103,11 @@ void AppendWrapped(absl::string_view text, std::string* out) {
   }
 }
 
-std::string JsonValueText(const nlohmann::json& value) {
-  return value.is_string() ? value.get<std::string>() : value.dump();
+// Lists and objects, of any depth, are no flag's value.
+std::optional<std::string> JsonValueText(const nlohmann::json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  if (value.is_structured()) return std::nullopt;
+  return value.dump();
 }
 
 }  // namespace
@@ -221,7 +224,13 @@ absl::Status FlagSet::SetFromJson(absl::string_view json,
     const nlohmann::json values =
         value.is_array() && takes_list ? value : nlohmann::json::array({value});
     for (const nlohmann::json& element : values) {
-      const absl::Status status = Set(key, JsonValueText(element));
+      const std::optional<std::string> text = JsonValueText(element);
+      if (!text.has_value()) {
+        return absl::InvalidArgumentError(
+            absl::StrCat(source, ": \"", key, "\" is a JSON ",
+                         element.type_name(), "; must be a plain value"));
+      }
+      const absl::Status status = Set(key, *text);
       if (!status.ok()) {
         return absl::InvalidArgumentError(
             absl::StrCat(source, ": ", status.message()));

@@ -19,7 +19,7 @@
 namespace anyprec {
 namespace {
 
-// A request of 4 MB holds a million tokens of text, more than any context.
+// What gRPC itself takes; request_conversion.cc bounds texts by the context.
 constexpr int kMaxMessageBytes = 4 << 20;
 // Of one connection. A client that wants more opens another; without a bound
 // one connection could hold any number of reactors.

@@ -1,8 +1,9 @@
 // anyprec-server: loads a parent model and serves it.
 //
-// Exit codes: 0 after SIGTERM or SIGINT, 1 where the server cannot run or a
-// probe found it unwell, 2 for wrong flags. Once it answers it prints one line
-// to stdout, "listening on HOST:PORT"; everything else goes to stderr.
+// Exit codes: 0 after SIGTERM or SIGINT while serving, 1 where the server
+// cannot run or a probe found it unwell, 2 for wrong flags. Once it answers it
+// prints one line to stdout, "listening on HOST:PORT"; everything else goes to
+// stderr.
 
 #include <spdlog/spdlog.h>
 

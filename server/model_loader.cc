@@ -74,6 +74,14 @@ absl::Status LoadFiles(const std::string& path, const LoadOptions& options,
     return absl::OkStatus();
   }
   ASSIGN_OR_RETURN(loaded.tokenizer, std::move(tokenizer));
+  // The embedding may have more rows: some models pad it.
+  const int vocab_size = loaded.model->config().vocab_size;
+  if (loaded.tokenizer->vocab_size() > vocab_size) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": the tokenizer has ",
+                     loaded.tokenizer->vocab_size(), " tokens, the model only ",
+                     vocab_size, "; they do not belong together"));
+  }
   return absl::OkStatus();
 }
 

@@ -1,7 +1,8 @@
 #include "server/options.h"
 
 #include <fstream>
-#include <sstream>
+#include <iterator>
+#include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -13,12 +14,14 @@ namespace {
 
 absl::StatusOr<std::string> ReadFile(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  std::ostringstream content;
-  if (!file || !(content << file.rdbuf())) {
+  std::string content((std::istreambuf_iterator<char>(file)),
+                      std::istreambuf_iterator<char>());
+  // A folder opens, and fails to be read.
+  if (!file.good() && !file.eof()) {
     return absl::NotFoundError(
         absl::StrCat("--config: cannot read \"", path, "\""));
   }
-  return content.str();
+  return content;
 }
 
 template <typename T>

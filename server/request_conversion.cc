@@ -27,6 +27,11 @@ constexpr float kMaxPenalty = 2.0f;
 // A day: longer waits are as good as none, and absl::Duration stays finite.
 constexpr double kMaxMilliseconds = 24.0 * 3600 * 1000;
 
+// Texts are encoded on gRPC's threads, so those that no context could hold are
+// refused unread. Text of any language has tokens of 3 to 6 bytes; only long
+// runs of spaces come near this.
+constexpr size_t kMaxBytesPerToken = 32;
+
 // Checks fields below one path and notes what is wrong.
 class FieldChecker {
  public:
@@ -39,6 +44,13 @@ class FieldChecker {
 
   void Fail(absl::string_view field, absl::string_view description) const {
     violations_.Add(absl::StrCat(prefix_, field), description);
+  }
+
+  // Fails, and gives the status of all that was noted.
+  absl::Status Refuse(absl::string_view field,
+                      absl::string_view description) const {
+    Fail(field, description);
+    return violations_.ToStatus();
   }
 
   // A NaN is in no range.
@@ -63,6 +75,17 @@ class FieldChecker {
 absl::Status NoTokenizerError() {
   return absl::FailedPreconditionError(
       "the model has no tokenizer; send token_ids");
+}
+
+absl::Status CheckTextBytes(absl::string_view field, size_t bytes,
+                            const ServedModel& model,
+                            const FieldChecker& check) {
+  const size_t most = kMaxBytesPerToken * model.max_context_tokens;
+  if (bytes <= most) return absl::OkStatus();
+  return check.Refuse(
+      field,
+      absl::StrCat("has ", bytes, " bytes; a context of ",
+                   model.max_context_tokens, " tokens takes at most ", most));
 }
 
 SamplingParams ConvertSampling(const v1::SamplingParams& message,
@@ -213,9 +236,12 @@ absl::StatusOr<std::vector<TokenId>> EncodeConversation(
     return std::vector<TokenId>();
   }
   std::vector<ChatMessage> messages;
+  size_t bytes = 0;
   for (const v1::ChatMessage& message : conversation.messages()) {
     messages.push_back({message.role(), message.content()});
+    bytes += message.content().size();
   }
+  RETURN_IF_ERROR(CheckTextBytes("messages", bytes, model, check));
   absl::StatusOr<std::vector<TokenId>> ids = model.chat_template->Encode(
       *model.tokenizer, messages, /*add_generation_prompt=*/true);
   if (absl::IsInvalidArgument(ids.status())) {
@@ -228,8 +254,10 @@ absl::StatusOr<std::vector<TokenId>> EncodeConversation(
 absl::StatusOr<std::vector<TokenId>> EncodeText(absl::string_view text,
                                                 bool add_special,
                                                 bool parse_special,
-                                                const ServedModel& model) {
+                                                const ServedModel& model,
+                                                const FieldChecker& check) {
   if (model.tokenizer == nullptr) return NoTokenizerError();
+  RETURN_IF_ERROR(CheckTextBytes("text", text.size(), model, check));
   EncodeOptions options;
   options.add_special = add_special;
   options.parse_special = parse_special;
@@ -242,7 +270,7 @@ absl::StatusOr<std::vector<TokenId>> ConvertPrompt(
   switch (message.prompt_case()) {
     case v1::GenerateRequest::kText:
       return EncodeText(message.text(), /*add_special=*/true,
-                        message.parse_special(), model);
+                        message.parse_special(), model, check);
     case v1::GenerateRequest::kTokenIds:
       return ConvertTokenIds(message.token_ids().ids(), "token_ids.ids", model,
                              check);
@@ -372,7 +400,7 @@ absl::StatusOr<ScorePlan> PlanScore(const v1::ScoreRequest& message,
   if (is_text) {
     ASSIGN_OR_RETURN(request.prompt,
                      EncodeText(message.text(), /*add_special=*/true,
-                                /*parse_special=*/false, model));
+                                /*parse_special=*/false, model, check));
   } else {
     request.prompt = ConvertTokenIds(message.token_ids().ids(), "token_ids.ids",
                                      model, check);
@@ -400,7 +428,7 @@ absl::StatusOr<std::vector<TokenId>> ConvertTokenizeRequest(
       const bool add_special =
           !message.has_add_special() || message.add_special();
       return EncodeText(message.text(), add_special, message.parse_special(),
-                        model);
+                        model, check);
     }
     case v1::TokenizeRequest::kChat: {
       ASSIGN_OR_RETURN(

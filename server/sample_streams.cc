@@ -17,8 +17,9 @@ absl::StatusOr<std::unique_ptr<SampleStreams>> SampleStreams::Submit(
     Request sample = request;
     if (n > 1) absl::StrAppend(&sample.id, ".", i);
     *sample.sampling.seed += static_cast<uint64_t>(i);
-    // The prompt's are told once, with the first sample.
-    if (i > 0) sample.prompt_logprobs = false;
+    // The prompt's are told once, with the first sample. (Without an answer
+    // they are all that is asked for.)
+    if (i > 0 && sample.stopping.max_tokens > 0) sample.prompt_logprobs = false;
     ASSIGN_OR_RETURN(auto stream, engine.Submit(std::move(sample)));
     streams->samples_.push_back({std::move(stream)});
   }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
+#include <iterator>
 #include <memory>
 #include <sstream>
 #include <string>
@@ -15,6 +16,8 @@
 #include "absl/flags/flag.h"
 #include "absl/flags/parse.h"
 #include "absl/flags/usage.h"
+#include "absl/flags/usage_config.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "kernels/cpu/cpu_backend.h"
@@ -113,11 +116,13 @@ absl::StatusOr<EvalOptions> ParseOptions(const std::vector<char*>& positional) {
 
 absl::StatusOr<std::string> ReadFile(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  std::ostringstream content;
-  if (!file || !(content << file.rdbuf())) {
+  std::string content((std::istreambuf_iterator<char>(file)),
+                      std::istreambuf_iterator<char>());
+  // A folder opens, and fails to be read.
+  if (!file.good() && !file.eof()) {
     return absl::NotFoundError(absl::StrCat(path, ": cannot be read"));
   }
-  return std::move(content).str();
+  return content;
 }
 
 absl::StatusOr<std::vector<std::vector<TokenId>>> ReadDocuments(
@@ -227,6 +232,11 @@ absl::Status Run(const EvalOptions& options) {
 
 int main(int argc, char** argv) {
   absl::SetProgramUsageMessage(anyprec::kUsage);
+  absl::FlagsUsageConfig usage;
+  usage.contains_help_flags = [](absl::string_view file) {
+    return absl::EndsWith(file, "eval/main.cc");
+  };
+  absl::SetFlagsUsageConfig(usage);
   const absl::StatusOr<anyprec::EvalOptions> options =
       anyprec::ParseOptions(absl::ParseCommandLine(argc, argv));
   if (!options.ok()) {

@@ -81,7 +81,14 @@ TEST(ServerOptionsTest, ConfigFileMistakesNameTheFileAndTheKey) {
   EXPECT_THAT(ErrorOf({"--config=" + ConfigFile(R"({"port": "x"})")}),
               AllOf(HasSubstr("config.json"), HasSubstr("--port")));
   EXPECT_THAT(ErrorOf({"--config=" + ConfigFile(R"({"port": [{}]})")}),
-              HasSubstr("--port"));
+              HasSubstr("\"port\" is a JSON array"));
+  const std::string deep(100'000, '[');
+  EXPECT_THAT(
+      ErrorOf({"--config=" + ConfigFile(R"({"port": )" + deep +
+                                        std::string(100'000, ']') + "}")}),
+      AllOf(HasSubstr("config.json"), HasSubstr("\"port\"")));
+  EXPECT_THAT(ErrorOf({"--config=" + ConfigFile("")}),
+              HasSubstr("not a JSON object"));
   EXPECT_THAT(ErrorOf({"--config=" + ConfigFile("{")}),
               HasSubstr("not a JSON object"));
   EXPECT_THAT(ErrorOf({"--config=/no/such/file"}), HasSubstr("/no/such/file"));

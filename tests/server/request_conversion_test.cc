@@ -95,6 +95,17 @@ TEST_F(RequestConversionTest, AbsentFieldsTakeTheDocumentedDefaults) {
   EXPECT_FALSE(plan->echo);
 }
 
+TEST_F(RequestConversionTest, TextsThatNoContextHoldsAreRefusedUnread) {
+  const std::string text(32 * 100 + 1, 'a');
+  EXPECT_THAT(Violations("text: '" + text + "'"), ElementsAre("text"));
+  EXPECT_THAT(
+      Violations("chat { messages { role: 'user' content: '" + text + "' } }"),
+      ElementsAre("chat.messages"));
+  const auto tokenize = ConvertTokenizeRequest(
+      FromText<v1::TokenizeRequest>("text: '" + text + "'"), model_);
+  EXPECT_THAT(ViolatedFields(tokenize.status()), ElementsAre("text"));
+}
+
 TEST_F(RequestConversionTest, EveryFieldArrives) {
   const auto plan = Plan(R"pb(
     token_ids { ids: [ 1, 2, 3 ] }
