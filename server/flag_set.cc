@@ -103,11 +103,16 @@ void AppendWrapped(absl::string_view text, std::string* out) {
   }
 }
 
-// Lists and objects, of any depth, are no flag's value.
-std::optional<std::string> JsonValueText(const nlohmann::json& value) {
-  if (value.is_string()) return value.get<std::string>();
-  if (value.is_structured()) return std::nullopt;
-  return value.dump();
+// By reference only: copying or printing a value of great depth would overflow
+// the stack.
+absl::StatusOr<std::string> PlainValue(absl::string_view key,
+                                       const nlohmann::json& value) {
+  if (value.is_structured()) {
+    return absl::InvalidArgumentError(absl::StrCat("\"", key, "\" is a JSON ",
+                                                   value.type_name(),
+                                                   "; must be a plain value"));
+  }
+  return value.is_string() ? value.get<std::string>() : value.dump();
 }
 
 }  // namespace
@@ -211,30 +216,32 @@ absl::Status FlagSet::SetFromJson(absl::string_view json,
     return absl::InvalidArgumentError(
         absl::StrCat(source, ": not a JSON object"));
   }
-  for (const auto& [key, value] : object.items()) {
-    if (Find(key) == nullptr) {
+  for (const auto& item : object.items()) {
+    const Flag* const flag = Find(item.key());
+    if (flag == nullptr) {
       std::vector<std::string> names;
-      for (const Flag& flag : flags_) names.push_back(flag.name);
+      for (const Flag& known : flags_) names.push_back(known.name);
       return absl::InvalidArgumentError(
-          absl::StrCat(source, ": unknown key \"", key, "\"; known keys are ",
-                       absl::StrJoin(names, ", ")));
+          absl::StrCat(source, ": unknown key \"", item.key(),
+                       "\"; known keys are ", absl::StrJoin(names, ", ")));
     }
+    const auto set = [&](const nlohmann::json& plain) -> absl::Status {
+      ASSIGN_OR_RETURN(const std::string text, PlainValue(item.key(), plain));
+      return Set(item.key(), text);
+    };
     const bool takes_list =
-        std::holds_alternative<std::vector<std::string>*>(Find(key)->target);
-    const nlohmann::json values =
-        value.is_array() && takes_list ? value : nlohmann::json::array({value});
-    for (const nlohmann::json& element : values) {
-      const std::optional<std::string> text = JsonValueText(element);
-      if (!text.has_value()) {
-        return absl::InvalidArgumentError(
-            absl::StrCat(source, ": \"", key, "\" is a JSON ",
-                         element.type_name(), "; must be a plain value"));
+        std::holds_alternative<std::vector<std::string>*>(flag->target);
+    absl::Status status;
+    if (takes_list && item.value().is_array()) {
+      for (const nlohmann::json& element : item.value()) {
+        status.Update(set(element));
       }
-      const absl::Status status = Set(key, *text);
-      if (!status.ok()) {
-        return absl::InvalidArgumentError(
-            absl::StrCat(source, ": ", status.message()));
-      }
+    } else {
+      status = set(item.value());
+    }
+    if (!status.ok()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(source, ": ", status.message()));
     }
   }
   return absl::OkStatus();
