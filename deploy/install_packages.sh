@@ -12,7 +12,7 @@ set -euo pipefail
 
 # What the binaries do not link statically: see deploy/bazel/pkg_config.bzl.
 readonly RUNTIME_PACKAGES=(
-  libpcre2-8-0
+  libhwy1
   libsentencepiece0
 )
 
