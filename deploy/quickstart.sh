@@ -126,6 +126,7 @@ quantize() {
 start_server() {
   say "Starting the server"
   local log=$cache/server.log
+  : >"$log"  # now, as `tail` would find none, or that of an earlier run
   "$bin/server/anyprec-server" --model="$parent" --host=127.0.0.1 --port=0 \
     --port_file="$scratch/port" >"$log" 2>&1 &
   server_pid=$!
@@ -134,13 +135,13 @@ start_server() {
   # The file appears when the model is loaded and the server answers.
   until [ -s "$scratch/port" ]; do
     if ! kill -0 "$server_pid" 2>/dev/null; then
-      wait "$tail_pid"
+      wait "$tail_pid" || true
       server_pid=''
       die "the server did not start; its log is $log"
     fi
     sleep 0.2
   done
-  kill "$tail_pid"
+  kill "$tail_pid" 2>/dev/null || true
   address=127.0.0.1:$(cat "$scratch/port")
   echo "listening on $address, log in $log"
 }

@@ -14,14 +14,15 @@ namespace {
 
 absl::StatusOr<std::string> ReadFile(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  std::string content((std::istreambuf_iterator<char>(file)),
-                      std::istreambuf_iterator<char>());
-  // A folder opens, and fails to be read.
-  if (!file.good() && !file.eof()) {
+  // A folder opens, and fails to be read: peek() notes what the iterators below
+  // would throw.
+  file.peek();
+  if (!file.is_open() || file.bad()) {
     return absl::NotFoundError(
         absl::StrCat("--config: cannot read \"", path, "\""));
   }
-  return content;
+  return std::string(std::istreambuf_iterator<char>(file),
+                     std::istreambuf_iterator<char>());
 }
 
 template <typename T>

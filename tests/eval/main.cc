@@ -4,9 +4,8 @@
 //   anyprec-eval perplexity --model=DIR --bits=4 --documents=FILE.jsonl
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdio>
-#include <fstream>
-#include <iterator>
 #include <memory>
 #include <sstream>
 #include <string>
@@ -23,6 +22,7 @@
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/status_macros.h"
 #include "nlohmann/json.hpp"
+#include "runtime/format/mapped_file.h"
 #include "runtime/model/llama_model.h"
 #include "runtime/progress/progress_bar.h"
 #include "runtime/tokenizer/tokenizer.h"
@@ -114,20 +114,13 @@ absl::StatusOr<EvalOptions> ParseOptions(const std::vector<char*>& positional) {
   return options;
 }
 
-absl::StatusOr<std::string> ReadFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::string content((std::istreambuf_iterator<char>(file)),
-                      std::istreambuf_iterator<char>());
-  // A folder opens, and fails to be read.
-  if (!file.good() && !file.eof()) {
-    return absl::NotFoundError(absl::StrCat(path, ": cannot be read"));
-  }
-  return content;
-}
+// More text than this would take days to score.
+constexpr size_t kMaxTextBytes = size_t{1} << 30;
 
 absl::StatusOr<std::vector<std::vector<TokenId>>> ReadDocuments(
     const std::string& path, int limit, const Tokenizer& tokenizer) {
-  ASSIGN_OR_RETURN(const std::string content, ReadFile(path));
+  ASSIGN_OR_RETURN(const std::string content,
+                   ReadSmallFile(path, kMaxTextBytes));
   std::vector<std::vector<TokenId>> documents;
   std::istringstream lines(content);
   std::string line;
@@ -167,7 +160,8 @@ absl::StatusOr<Perplexity> ScoreText(const EvalOptions& options,
   const int context = options.context > 0
                           ? options.context
                           : std::min(kUsualContext, model.max_context_tokens());
-  ASSIGN_OR_RETURN(const std::string text, ReadFile(options.text));
+  ASSIGN_OR_RETURN(const std::string text,
+                   ReadSmallFile(options.text, kMaxTextBytes));
   ASSIGN_OR_RETURN(const std::vector<TokenId> tokens,
                    tokenizer.Encode(text, {.add_special = true}));
   std::fprintf(stderr, "%s: %zu tokens\n", options.text.c_str(), tokens.size());

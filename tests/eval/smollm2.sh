@@ -17,6 +17,7 @@ readonly C4=$data/eval/c4/c4_en_train_head1000.jsonl
 readonly QUESTION="What is the capital of France?"
 readonly ANSWER="The capital of France is Paris."
 
+deploy/install_packages.sh
 bazel build -c opt //quantize:anyprec-quantize //server:anyprec \
   //server:anyprec-server //tests/eval:anyprec-eval
 # Not by way of bazel-bin, which another build may turn elsewhere meanwhile.

@@ -92,6 +92,8 @@ TEST(ServerOptionsTest, ConfigFileMistakesNameTheFileAndTheKey) {
   EXPECT_THAT(ErrorOf({"--config=" + ConfigFile("{")}),
               HasSubstr("not a JSON object"));
   EXPECT_THAT(ErrorOf({"--config=/no/such/file"}), HasSubstr("/no/such/file"));
+  EXPECT_THAT(ErrorOf({"--config=" + ::testing::TempDir()}),
+              HasSubstr(::testing::TempDir()));
 }
 
 TEST(FlagSetTest, ListsTakeEachOccurrence) {
