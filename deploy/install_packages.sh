@@ -6,9 +6,11 @@
 #   deploy/install_packages.sh --peers     the same, and what tests/bench/peers.sh needs
 #   deploy/install_packages.sh --runtime   only what a built server needs to run
 #
-# Needs root or sudo, and asks nothing. Where every package is already there it
-# returns at once and touches no network.
+# Needs root or sudo, and asks nothing. Where all of it is already there it
+# returns at once and touches no network. What comes from PyPI goes into the
+# checkout's .cache/tools.
 set -euo pipefail
+cd "$(dirname "$0")/.."
 
 # What the binaries do not link statically: see deploy/bazel/pkg_config.bzl.
 readonly RUNTIME_PACKAGES=(
@@ -41,10 +43,13 @@ readonly BUILD_PACKAGES=(
 
 readonly TEST_PACKAGES=(
   clang-format
-  clang-tidy
   git
   shellcheck
 )
+
+# From PyPI: Debian's looks into every system header, at twice the time.
+readonly CLANG_TIDY=clang_tidy-23.1.4
+readonly TOOLS=.cache/tools
 
 readonly PEER_PACKAGES=(
   python3-venv
@@ -82,6 +87,14 @@ install_packages() {
   run_as_root "${apt[@]}" install -y --no-install-recommends "$@" </dev/null
 }
 
+install_clang_tidy() {
+  [ ! -d "$TOOLS/$CLANG_TIDY.dist-info" ] || return 0
+  rm -rf "$TOOLS"
+  python3 -m pip install --no-deps --only-binary=:all: --no-cache-dir \
+    --disable-pip-version-check --root-user-action=ignore --quiet \
+    --target "$TOOLS" "${CLANG_TIDY/-/==}"
+}
+
 main() {
   local packages=("${BUILD_PACKAGES[@]}")
   case "${1-}" in
@@ -103,9 +116,11 @@ main() {
   for package in "${packages[@]}"; do
     installed "$package" || missing+=("$package")
   done
-  [ ${#missing[@]} -gt 0 ] || return 0
-  echo "Installing ${#missing[@]} packages: ${missing[*]}"
-  install_packages "${missing[@]}"
+  if [ ${#missing[@]} -gt 0 ]; then
+    echo "Installing ${#missing[@]} packages: ${missing[*]}"
+    install_packages "${missing[@]}"
+  fi
+  [ "${1-}" != --tests ] || install_clang_tidy
 }
 
 main "$@"

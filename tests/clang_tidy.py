@@ -20,6 +20,8 @@ import subprocess
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+# Where deploy/install_packages.sh --tests puts it.
+CLANG_TIDY = os.path.join(ROOT, ".cache/tools/clang_tidy/data/bin/clang-tidy")
 QUOTED_INCLUDE = re.compile(rb'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
 # GCC's warning names and AVX spellings need not be known to clang, and
 # clang-tidy sees no optimizer, so macros that ask for one are only noise.
@@ -95,7 +97,7 @@ def check(command):
     """clang-tidy's exit status and diagnostics for one source."""
     extra = [f"--extra-arg={argument}" for argument in EXTRA_ARGUMENTS]
     result = subprocess.run(
-        ["clang-tidy", "--quiet", "-p", ROOT, *extra, command["file"]],
+        [CLANG_TIDY, "--quiet", "-p", ROOT, *extra, command["file"]],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         check=False)
     # stderr counts the warnings suppressed in system headers; it is of
@@ -117,7 +119,7 @@ def main():
         commands = json.load(file)
     if options.files:
         commands = [c for c in commands if c["file"] in options.files]
-    verdicts = Verdicts(subprocess.check_output(["clang-tidy", "--version"]))
+    verdicts = Verdicts(subprocess.check_output([CLANG_TIDY, "--version"]))
     pending = [c for c in commands if not verdicts.passed(c)]
     # The largest first, so that none is left to run alone at the end.
     pending.sort(key=lambda c: -sum(len(read(p)) for p in closure(c["file"])))

@@ -5,8 +5,9 @@
 #
 # Runs each of the four that this machine has, says what is wrong, and exits 1
 # if any found something. FILE receives "PASSED FAILED SKIPPED", the linters
-# counted as one each. clang-tidy reads compile_commands.json, which
-# deploy/compile_commands.py writes after a build.
+# counted as one each. deploy/install_packages.sh --tests installs what it can.
+# clang-tidy reads compile_commands.json, which deploy/compile_commands.py writes
+# after a build.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -71,7 +72,7 @@ check_tidy() {
 lint clang-format clang-format check_format
 lint shellcheck shellcheck check_shell
 lint buildifier buildifier check_build_files
-lint clang-tidy clang-tidy check_tidy
+lint clang-tidy .cache/tools/clang_tidy/data/bin/clang-tidy check_tidy
 
 [ -z "$counts" ] || echo "$passed $failed $skipped" >"$counts"
 [ "$failed" = 0 ]

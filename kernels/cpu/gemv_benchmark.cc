@@ -152,13 +152,12 @@ class Float32Rotation {
   // Seconds of reading 8 MiB, about what a GEMV reads, by `sum`.
   using Sum = uint64_t (*)(const uint64_t* words, size_t n);
   double SecondsOfRead(Sum sum) {
-    const uint64_t* const words =
-        memory_.as<uint64_t>() + next_read_++ % (kRotationBytes / kReadBytes) *
-                                     kReadBytes / sizeof(uint64_t);
+    constexpr size_t kReadWords = kReadBytes / sizeof(uint64_t);
+    const size_t part = next_read_++ % (kRotationBytes / kReadBytes);
+    const uint64_t* const words = memory_.as<uint64_t>() + part * kReadWords;
     return SecondsOf([&] {
       Pool().ParallelFor(
-          kReadBytes / sizeof(uint64_t), size_t{1} << 16,
-          [&](size_t begin, size_t end) {
+          kReadWords, size_t{1} << 16, [&](size_t begin, size_t end) {
             benchmark::DoNotOptimize(sum(words + begin, end - begin));
           });
     });
@@ -314,8 +313,8 @@ void Small(benchmark::State& state) {
 
 void RegisterAll() {
   const auto add = [](const std::string& name, auto function,
-                      std::vector<int64_t> bits, std::vector<int64_t> rows,
-                      int iterations) {
+                      const std::vector<int64_t>& bits,
+                      const std::vector<int64_t>& rows, int iterations) {
     benchmark::RegisterBenchmark(name.c_str(), function)
         ->ArgNames({"bits", "rows"})
         ->ArgsProduct({bits, rows})
