@@ -6,7 +6,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
-#include "runtime/engine/request.h"
+#include "runtime/scheduler/request.h"
 
 namespace anyprec {
 

@@ -14,7 +14,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "anyprec/v1/inference_service.pb.h"
-#include "runtime/engine/request.h"
+#include "runtime/scheduler/request.h"
 #include "runtime/tokenizer/chat_template.h"
 #include "runtime/tokenizer/tokenizer.h"
 

@@ -7,7 +7,7 @@
 #include <span>
 
 #include "anyprec/v1/inference_service.pb.h"
-#include "runtime/engine/request.h"
+#include "runtime/scheduler/request.h"
 
 namespace anyprec {
 

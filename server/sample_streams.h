@@ -13,7 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "runtime/engine/engine.h"
-#include "runtime/engine/request.h"
+#include "runtime/scheduler/request.h"
 
 namespace anyprec {
 

@@ -16,9 +16,9 @@
 #include "absl/time/time.h"
 #include "kernels/backend.h"
 #include "runtime/engine/engine_stats.h"
-#include "runtime/engine/request.h"
 #include "runtime/engine/response_stream.h"
 #include "runtime/model/llama_model.h"
+#include "runtime/scheduler/request.h"
 #include "runtime/tokenizer/tokenizer.h"
 
 namespace anyprec {

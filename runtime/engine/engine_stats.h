@@ -7,7 +7,7 @@
 #include <tuple>
 
 #include "absl/time/time.h"
-#include "runtime/engine/request.h"
+#include "runtime/scheduler/request.h"
 
 namespace anyprec {
 

@@ -14,8 +14,8 @@
 #include <optional>
 
 #include "absl/functional/any_invocable.h"
-#include "runtime/engine/request.h"
 #include "runtime/engine/response_stream.h"
+#include "runtime/scheduler/request.h"
 
 namespace anyprec {
 

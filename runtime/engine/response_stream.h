@@ -5,7 +5,7 @@
 #include <optional>
 
 #include "absl/functional/any_invocable.h"
-#include "runtime/engine/request.h"
+#include "runtime/scheduler/request.h"
 
 namespace anyprec {
 

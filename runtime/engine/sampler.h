@@ -20,7 +20,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/statusor.h"
-#include "runtime/engine/request.h"
+#include "runtime/scheduler/request.h"
 
 namespace anyprec {
 

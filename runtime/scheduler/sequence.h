@@ -18,7 +18,7 @@
 
 #include "absl/time/time.h"
 #include "kernels/backend.h"
-#include "runtime/engine/request.h"
+#include "runtime/scheduler/request.h"
 #include "runtime/tokenizer/token.h"
 
 namespace anyprec {

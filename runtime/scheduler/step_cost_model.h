@@ -25,7 +25,7 @@
 
 #include "absl/time/time.h"
 #include "kernels/backend.h"
-#include "runtime/engine/request.h"
+#include "runtime/scheduler/request.h"
 
 namespace anyprec {
 

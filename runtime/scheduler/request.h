@@ -2,8 +2,8 @@
 //
 // Request is the immutable input. Nothing here knows gRPC: the server
 // translates. All times are absl's.
-#ifndef ANYPREC_RUNTIME_ENGINE_REQUEST_H_
-#define ANYPREC_RUNTIME_ENGINE_REQUEST_H_
+#ifndef ANYPREC_RUNTIME_SCHEDULER_REQUEST_H_
+#define ANYPREC_RUNTIME_SCHEDULER_REQUEST_H_
 
 #include <array>
 #include <cstdint>
@@ -117,4 +117,4 @@ struct Chunk {
 
 }  // namespace anyprec
 
-#endif  // ANYPREC_RUNTIME_ENGINE_REQUEST_H_
+#endif  // ANYPREC_RUNTIME_SCHEDULER_REQUEST_H_
