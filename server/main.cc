@@ -41,6 +41,7 @@ constexpr absl::Duration kFlushGrace = absl::Seconds(2);
 // How soon a broken engine ends the process, so that something restarts it.
 constexpr absl::Duration kHealthInterval = absl::Seconds(1);
 
+// REQUIRES: `options` are valid.
 EngineOptions ToEngineOptions(const ServerOptions& options) {
   EngineOptions engine;
   engine.max_sequences = options.max_sequences;
@@ -49,6 +50,7 @@ EngineOptions ToEngineOptions(const ServerOptions& options) {
   engine.max_context_tokens = options.max_context;
   engine.kv_cache_bytes = static_cast<size_t>(options.kv_cache_gb * 1e9);
   engine.warm_up = absl::Seconds(options.warm_up);
+  engine.policy = ParsePrecisionPolicy(options.policy).value();
   return engine;
 }
 

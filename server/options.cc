@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "kernels/bit_plane.h"
 #include "kernels/status_macros.h"
+#include "runtime/scheduler/precision_policy.h"
 
 namespace anyprec {
 namespace {
@@ -53,6 +54,10 @@ absl::Status Validate(const ServerOptions& options) {
   RETURN_IF_ERROR(CheckRange("max_context", options.max_context, 0, 1 << 24));
   RETURN_IF_ERROR(
       CheckRange("prefill_chunk", options.prefill_chunk, 1, 1 << 16));
+  if (const auto policy = ParsePrecisionPolicy(options.policy); !policy.ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--policy is ", policy.status().message()));
+  }
   RETURN_IF_ERROR(CheckRange("kv_cache_gb", options.kv_cache_gb, 0.0, 65536.0));
   RETURN_IF_ERROR(CheckRange("warm_up", options.warm_up, 0.0, 600.0));
   return CheckRange("drain_timeout", options.drain_timeout, 0.0, 86400.0);
@@ -95,6 +100,10 @@ FlagSet ServerFlags(ServerOptions& options) {
   flags.Add("prefill_chunk", &options.prefill_chunk,
             "Prompt tokens in one step. Smaller chunks smooth the latency of "
             "running answers, larger ones shorten the time to first token.");
+  flags.Add("policy", &options.policy,
+            "How requests without a fixed precision get one: slo takes the "
+            "highest that keeps their deadlines at the load of the moment; "
+            "fixed:BITS and load-ladder[:REQUESTS] are there to compare with.");
   flags.Add("kv_cache_gb", &options.kv_cache_gb,
             "Memory for keys and values in GB (10^9 bytes); 0 takes what "
             "max_sequences contexts need, at most an eighth of the machine's.");

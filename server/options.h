@@ -24,6 +24,7 @@ struct ServerOptions {
   int max_queued_requests = 1024;
   int max_context = 0;
   int prefill_chunk = 512;
+  std::string policy = "slo";
   double kv_cache_gb = 0;
   double warm_up = 3;
   double drain_timeout = 30;

@@ -62,6 +62,9 @@ class LlamaEngine : public Engine {
       Request request) override {
     return loop_->Submit(std::move(request));
   }
+  absl::Status SetPrecisionLimits(const PrecisionLimits& limits) override {
+    return loop_->SetPrecisionLimits(limits);
+  }
   const LlamaModel& model() const override { return model_; }
   EngineStats Stats() const override { return loop_->Stats(); }
   int max_context_tokens() const override { return max_context_tokens_; }
@@ -154,6 +157,7 @@ EngineLoopOptions LoopOptions(const EngineOptions& options, int context,
   loop.scheduler.prefill_chunk_tokens = options.prefill_chunk_tokens;
   loop.scheduler.max_prompt_logit_rows =
       static_cast<int>(std::clamp<size_t>(logit_rows, 16, 4096));
+  loop.scheduler.policy = options.policy;
   loop.limits.vocab_size = vocab_size;
   loop.limits.min_bits = model.seed_bits();
   loop.limits.max_bits = model.max_bits();
@@ -192,6 +196,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(
   warm_up.max_bits = loop_options.limits.max_bits;
   warm_up.max_decode_rows = options.max_sequences;
   warm_up.max_prefill_rows = std::min(options.prefill_chunk_tokens, context);
+  warm_up.max_context_tokens = context;
   warm_up.kv_blocks = kv_blocks;
   warm_up.kv_block_tokens = options.kv_block_tokens;
   warm_up.time_limit = options.warm_up;

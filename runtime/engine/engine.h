@@ -18,6 +18,7 @@
 #include "runtime/engine/engine_stats.h"
 #include "runtime/engine/response_stream.h"
 #include "runtime/model/llama_model.h"
+#include "runtime/scheduler/precision_policy.h"
 #include "runtime/scheduler/request.h"
 #include "runtime/tokenizer/tokenizer.h"
 
@@ -32,6 +33,7 @@ struct EngineOptions {
   size_t kv_cache_bytes = 0;  // 0: room for max_sequences full contexts, at
                               // most an eighth of the machine's memory
   KvType kv_type = KvType::kFloat16;
+  PrecisionPolicy policy;
   // How long to measure step times before the first request. Zero: not at all;
   // until first steps of requests have been measured in its place, automatic
   // precision then takes its ceiling.
@@ -57,6 +59,10 @@ class Engine {
   // OK.
   virtual absl::StatusOr<std::unique_ptr<ResponseStream>> Submit(
       Request request) = 0;
+
+  // Narrows what automatic requests may take, from the next step on.
+  // INVALID_ARGUMENT where that is no range within the loaded precisions.
+  virtual absl::Status SetPrecisionLimits(const PrecisionLimits& limits) = 0;
 
   virtual const LlamaModel& model() const = 0;
   virtual EngineStats Stats() const = 0;

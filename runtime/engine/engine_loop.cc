@@ -16,6 +16,11 @@ std::vector<RowCount> RowCounts(const StepPlan& plan) {
   for (const RowGroup& group : plan.groups) {
     counts.push_back({group.phase, group.precision, group.end - group.begin});
   }
+  size_t group = 0;  // of the sequence: both go by rows
+  for (const SequenceRows& sequence : plan.sequences) {
+    while (sequence.first_row >= plan.groups[group].end) ++group;
+    counts[group].context += int64_t{sequence.rows} * sequence.position;
+  }
   return counts;
 }
 
@@ -29,7 +34,9 @@ EngineLoop::EngineLoop(const EngineLoopOptions& options,
       runner_(std::move(runner)),
       costs_(std::move(costs)),
       pool_(options.kv_blocks, options.kv_block_tokens),
-      scheduler_(options.scheduler, pool_, costs_) {
+      scheduler_(options.scheduler, pool_, costs_),
+      precision_limits_({options.limits.min_bits, options.limits.max_bits}) {
+  scheduler_.SetLimits(precision_limits_);
   Publish();
   thread_ = std::thread([this] { Run(); });
 }
@@ -84,6 +91,22 @@ absl::StatusOr<std::unique_ptr<ResponseStream>> EngineLoop::Submit(
   return stream;
 }
 
+absl::Status EngineLoop::SetPrecisionLimits(const PrecisionLimits& limits) {
+  const int low = options_.limits.min_bits;
+  const int high = options_.limits.max_bits;
+  if (limits.min_bits < low || limits.max_bits > high ||
+      limits.min_bits > limits.max_bits) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "precision limits: [", limits.min_bits, ", ", limits.max_bits,
+        "], needs a range within [", low, ", ", high, "]"));
+  }
+  const std::lock_guard lock(mutex_);
+  precision_limits_ = limits;
+  // An idle loop publishes nothing.
+  stats_.precision_limits = limits;
+  return absl::OkStatus();
+}
+
 EngineStats EngineLoop::Stats() const {
   const std::lock_guard lock(mutex_);
   return stats_;
@@ -129,6 +152,7 @@ bool EngineLoop::WaitForWork() {
     incoming.swap(incoming_);
     cancel_all_ = cancel_requested_;
     health = health_;
+    scheduler_.SetLimits(precision_limits_);
   }
   for (std::unique_ptr<Generation>& generation : incoming) {
     Sequence& sequence = generation->sequence();
@@ -165,10 +189,17 @@ void EngineLoop::Step() {
     HandleFailure(logits.status());
     return;
   }
-  CountStep(plan);
   const std::vector<RowCount> work = RowCounts(plan);
+  const absl::Duration predicted = costs_.Predict(work);
   Deliver(plan, *logits);
-  costs_.Observe(work, absl::Now() - start);
+  const absl::Duration measured = absl::Now() - start;
+  CountStep(plan);
+  if (predicted > absl::ZeroDuration()) {
+    counts_.predicted_step_seconds += absl::ToDoubleSeconds(predicted);
+    counts_.measured_step_seconds += absl::ToDoubleSeconds(measured);
+    counts_.measured_by_predicted.Add(absl::FDivDuration(measured, predicted));
+  }
+  costs_.Observe(work, measured);
 }
 
 void EngineLoop::Deliver(const StepPlan& plan, std::span<const float> logits) {
@@ -188,6 +219,11 @@ void EngineLoop::Deliver(const StepPlan& plan, std::span<const float> logits) {
     if (step.samples) sampled.push_back(token);
   }
   const absl::Time now = absl::Now();
+  for (const SequenceStep& step : plan.steps) {
+    if (!step.samples || step.sequence->generated() == 0) continue;
+    counts_.inter_token_seconds.Add(
+        absl::ToDoubleSeconds(now - step.sequence->last_token));
+  }
   scheduler_.Commit(plan, sampled, now);
   for (const SequenceStep& step : plan.steps) {
     const auto generation = generations_.find(step.sequence->id);
@@ -223,6 +259,11 @@ void EngineLoop::End(Generations::iterator generation) {
 
 void EngineLoop::CountStep(const StepPlan& plan) {
   ++counts_.steps;
+  BitsHistogram rows = {};
+  for (const RowGroup& group : plan.groups) ++rows[group.precision];
+  for (size_t bits = 0; bits < rows.size(); ++bits) {
+    counts_.steps_by_bits[bits] += rows[bits] > 0 ? 1 : 0;
+  }
   for (const SequenceStep& step : plan.steps) {
     if (step.samples) ++counts_.generated_tokens_by_bits[step.bits];
     if (step.phase == Phase::kPrefill && !step.sequence->recomputing()) {
@@ -237,9 +278,13 @@ void EngineLoop::Publish() {
   counts_.kv_blocks_total = pool_.num_blocks();
   counts_.kv_blocks_free = pool_.num_free();
   counts_.preemptions = scheduler_.num_preemptions();
-  for (int bits = options_.limits.min_bits; bits <= options_.limits.max_bits;
-       ++bits) {
-    counts_.decode_step[bits] = costs_.Predict({Phase::kDecode, bits, 1});
+  counts_.precision_raises = scheduler_.num_raises();
+  counts_.precision_drops = scheduler_.num_drops();
+  counts_.precision_limits = scheduler_.limits();
+  const absl::Time now = absl::Now();
+  if (now - step_costs_time_ >= kStepCostsAge || generations_.empty()) {
+    counts_.step_costs = costs_.Points();
+    step_costs_time_ = now;
   }
   {
     const std::lock_guard lock(mutex_);

@@ -28,6 +28,7 @@
 #include "runtime/engine/response_stream.h"
 #include "runtime/engine/sampler.h"
 #include "runtime/kv/block_pool.h"
+#include "runtime/scheduler/precision_policy.h"
 #include "runtime/scheduler/request.h"
 #include "runtime/scheduler/scheduler.h"
 #include "runtime/scheduler/step_cost_model.h"
@@ -58,6 +59,7 @@ class EngineLoop {
   EngineLoop& operator=(const EngineLoop&) = delete;
 
   absl::StatusOr<std::unique_ptr<ResponseStream>> Submit(Request request);
+  absl::Status SetPrecisionLimits(const PrecisionLimits& limits);
   EngineStats Stats() const;
   absl::Status Health() const;
   void Drain(absl::Time deadline);
@@ -89,6 +91,7 @@ class EngineLoop {
   std::vector<std::unique_ptr<Generation>> ended_;  // last chunk not handed out
   SamplerScratch scratch_;
   EngineStats counts_;
+  absl::Time step_costs_time_ = absl::InfinitePast();
   bool cancel_all_ = false;
 
   // Guards the rest. A standard mutex, as ThreadSanitizer does not see into
@@ -105,6 +108,7 @@ class EngineLoop {
   bool cancel_requested_ = false;
   bool stopping_ = false;
   absl::Status health_;
+  PrecisionLimits precision_limits_;
   EngineStats stats_;
 
   std::thread thread_;  // last: starts when all else is there

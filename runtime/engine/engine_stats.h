@@ -1,29 +1,46 @@
-// What an engine is doing, at one moment.
+// What an engine is doing, at one moment, and what it has done since it
+// started.
 #ifndef ANYPREC_RUNTIME_ENGINE_ENGINE_STATS_H_
 #define ANYPREC_RUNTIME_ENGINE_ENGINE_STATS_H_
 
-#include <array>
 #include <cstdint>
-#include <tuple>
+#include <vector>
 
 #include "absl/time/time.h"
+#include "runtime/engine/histogram.h"
+#include "runtime/scheduler/precision_policy.h"
 #include "runtime/scheduler/request.h"
+#include "runtime/scheduler/step_cost_model.h"
 
 namespace anyprec {
 
 struct EngineStats {
+  // Now.
   int running = 0;
   int waiting = 0;
   int kv_blocks_total = 0;
   int kv_blocks_free = 0;
+  PrecisionLimits precision_limits;
+  // What the step cost model has measured and learned; at most
+  // kStepCostsAge old.
+  std::vector<StepCostPoint> step_costs;
+
+  // Since the start.
   int64_t steps = 0;
   int64_t preemptions = 0;
   int64_t prompt_tokens = 0;
   BitsHistogram generated_tokens_by_bits = {};
-  // Predicted time of a step of one decoding sequence, by bits; zero where the
-  // model has no such precision.
-  std::array<absl::Duration, std::tuple_size_v<BitsHistogram>> decode_step = {};
+  BitsHistogram steps_by_bits = {};  // with at least one row at those bits
+  int64_t precision_raises = 0;      // within an answer
+  int64_t precision_drops = 0;
+  Histogram inter_token_seconds = Histogram(InterTokenSecondsBounds());
+  // Of the steps that the cost model could predict.
+  double predicted_step_seconds = 0;
+  double measured_step_seconds = 0;
+  Histogram measured_by_predicted = Histogram(RatioBounds());
 };
+
+inline constexpr absl::Duration kStepCostsAge = absl::Milliseconds(200);
 
 }  // namespace anyprec
 

@@ -21,48 +21,100 @@ std::vector<int> BitsByImportance(int min_bits, int max_bits) {
   return bits;
 }
 
-// Block tables must outlive the plan that borrows them.
-StepPlan MakePlan(const RowCount& work, const std::vector<int32_t>& blocks) {
+// How far into a context the price of a cached token is measured: far enough
+// that it stands out of the noise.
+constexpr int kContextTokens = 1024;
+
+// A step to be timed, and what its time tells.
+struct Probe {
+  enum class Tells { kRows, kContext, kShared };
+  std::vector<RowCount> groups;
+  Tells tells = Tells::kRows;
+};
+
+// One sequence for each decode row, one for each prefill group. Block tables
+// must outlive the plan that borrows them.
+StepPlan MakePlan(const Probe& probe, const std::vector<int32_t>& blocks,
+                  int block_tokens) {
   StepPlan plan;
-  plan.tokens.assign(work.rows, 0);
-  plan.groups = {{0, work.rows, work.bits, work.phase}};
-  if (work.phase == Phase::kPrefill) {
-    plan.sequences = {{0, work.rows, 0, blocks}};
-    plan.logit_rows = {work.rows - 1};
-    return plan;
-  }
-  for (int row = 0; row < work.rows; ++row) {
-    plan.sequences.push_back({row, 1, 0, std::span(blocks).subspan(row, 1)});
-    plan.logit_rows.push_back(row);
+  size_t next_block = 0;
+  for (const RowCount& group : probe.groups) {
+    const int first_row = static_cast<int>(plan.tokens.size());
+    const int end_row = first_row + group.rows;
+    const int position = static_cast<int>(group.context / group.rows);
+    plan.tokens.resize(end_row, 0);
+    plan.groups.push_back({first_row, end_row, group.bits, group.phase});
+    const int rows = group.phase == Phase::kPrefill ? group.rows : 1;
+    for (int row = first_row; row < end_row; row += rows) {
+      const size_t held = (position + rows + block_tokens - 1) / block_tokens;
+      plan.sequences.push_back(
+          {row, rows, position, std::span(blocks).subspan(next_block, held)});
+      next_block += held;
+      plan.logit_rows.push_back(row + rows - 1);
+    }
   }
   return plan;
 }
 
-std::vector<RowCount> Cells(const WarmUpOptions& options) {
+std::vector<Probe> Probes(const WarmUpOptions& options) {
   const int decode_limit = std::min(options.max_decode_rows, options.kv_blocks);
   const int64_t cache_tokens =
       static_cast<int64_t>(options.kv_blocks) * options.kv_block_tokens;
   const int prefill_limit = static_cast<int>(
       std::min<int64_t>(options.max_prefill_rows, cache_tokens));
-  std::vector<RowCount> cells;
+  std::vector<Probe> probes;
   const std::vector<int> all =
       BitsByImportance(options.min_bits, options.max_bits);
   const auto ends = std::span(all).first(std::min<size_t>(2, all.size()));
   const auto inner = std::span(all).subspan(ends.size());
   const auto add = [&](Phase phase, int rows, std::span<const int> precisions) {
     if (rows > (phase == Phase::kDecode ? decode_limit : prefill_limit)) return;
-    for (const int bits : precisions) cells.push_back({phase, bits, rows});
+    for (const int bits : precisions) probes.push_back({{{phase, bits, rows}}});
   };
   const int prefill_rows = std::min(128, prefill_limit);
+  const auto add_context = [&](Phase phase, int rows) {
+    const int64_t position =
+        std::min<int64_t>(kContextTokens, options.max_context_tokens - rows);
+    if (position <= 0 || position + rows > cache_tokens) return;
+    probes.push_back({{{phase, options.max_bits, rows, rows * position}},
+                      Probe::Tells::kContext});
+  };
   // A slow machine gets through the first lines only. They hold what
   // StepCostModel can draw lines from: both phases, at the ends of the range.
   add(Phase::kDecode, 1, all);
   add(Phase::kPrefill, prefill_rows, ends);
+  add_context(Phase::kDecode, 1);
+  add_context(Phase::kPrefill, prefill_rows);
+  if (ends.size() == 2 && decode_limit >= 2) {
+    probes.push_back({{{Phase::kDecode, options.min_bits, 1},
+                       {Phase::kDecode, options.max_bits, 1}},
+                      Probe::Tells::kShared});
+  }
   add(Phase::kDecode, 16, all);
   add(Phase::kPrefill, prefill_rows, inner);
   add(Phase::kDecode, 4, all);
   add(Phase::kPrefill, 16, all);
-  return cells;
+  add(Phase::kDecode, 48, all);
+  return probes;
+}
+
+void Learn(const Probe& probe, absl::Duration time, StepCostModel& costs) {
+  const RowCount& group = probe.groups[0];
+  switch (probe.tells) {
+    case Probe::Tells::kRows:
+      costs.Measure(group, time);
+      return;
+    case Probe::Tells::kContext: {
+      RowCount without = group;
+      without.context = 0;
+      costs.MeasureContext(group.phase,
+                           (time - costs.Predict(without)) / group.context);
+      return;
+    }
+    case Probe::Tells::kShared:
+      costs.MeasureShared(costs.Predict(probe.groups) - time);
+      return;
+  }
 }
 
 }  // namespace
@@ -73,8 +125,8 @@ absl::StatusOr<StepCostModel> MeasureStepCosts(ModelRunner& runner,
   std::vector<int32_t> blocks(options.kv_blocks);
   std::iota(blocks.begin(), blocks.end(), 0);
   const absl::Time start = absl::Now();
-  for (const RowCount& cell : Cells(options)) {
-    const StepPlan plan = MakePlan(cell, blocks);
+  for (const Probe& probe : Probes(options)) {
+    const StepPlan plan = MakePlan(probe, blocks, options.kv_block_tokens);
     absl::Duration least = absl::InfiniteDuration();
     // The first run also grows buffers and touches memory for the first time.
     for (int run = 0; run < 2; ++run) {
@@ -83,7 +135,7 @@ absl::StatusOr<StepCostModel> MeasureStepCosts(ModelRunner& runner,
       RETURN_IF_ERROR(runner.Execute(plan).status());
       least = std::min(least, absl::Now() - begin);
     }
-    costs.Measure(cell, least);
+    Learn(probe, least, costs);
   }
   return costs;
 }

@@ -14,13 +14,15 @@ struct WarmUpOptions {
   int max_bits = 0;
   int max_decode_rows = 0;   // sequences in one step
   int max_prefill_rows = 0;  // tokens of a prompt in one step
+  int max_context_tokens = 0;
   int kv_blocks = 0;
   int kv_block_tokens = 16;
   absl::Duration time_limit = absl::Seconds(3);
 };
 
-// Runs decode steps of 1, 16 and 4 rows and prefill chunks of 128 and 16 at
-// every precision and returns what they took, the lesser of two runs each.
+// Runs decode steps of 1, 16, 4 and 48 rows and prefill chunks of 128 and 16 at
+// every precision, one of each far into a context and one of two precisions,
+// and returns what they took, the lesser of two runs each.
 // Stops early at the limit, so what matters most goes first: decode of a row,
 // then prefill at the ends of the precision range. StepCostModel estimates what
 // is missing and learns it from the first requests. Writes to the KV cache,

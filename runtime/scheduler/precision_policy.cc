@@ -1,11 +1,27 @@
 #include "runtime/scheduler/precision_policy.h"
 
 #include <algorithm>
+#include <array>
+#include <cmath>
 #include <cstddef>
+#include <cstdint>
+#include <tuple>
 #include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "kernels/bit_plane.h"
 
 namespace anyprec {
 namespace {
+
+constexpr absl::string_view kSloName = "slo";
+constexpr absl::string_view kFixedName = "fixed";
+constexpr absl::string_view kLadderName = "load-ladder";
+
+constexpr int kMaxLadderLoad = 1 << 20;
 
 bool AsksForLatency(const PrecisionDemand& demand) {
   return demand.min_bits < demand.max_bits &&
@@ -13,120 +29,272 @@ bool AsksForLatency(const PrecisionDemand& demand) {
              absl::InfiniteDuration();
 }
 
-// Time of a step in which every sequence decodes: what those that still
-// prefill will meet as well.
-absl::Duration DecodeStepTime(std::span<const int> bits,
-                              const StepCostModel& costs) {
-  BitsHistogram rows = {};
-  for (const int b : bits) ++rows[b];
-  absl::Duration total;
-  for (int b = 0; b < static_cast<int>(rows.size()); ++b) {
-    if (rows[b] == 0) continue;
-    total += costs.Predict({Phase::kDecode, b, static_cast<int>(rows[b])});
-  }
-  return total;
-}
-
-// Whether `demand` holds at `bits` while decode steps take `step_time`.
-bool Holds(const PrecisionDemand& demand, int bits, absl::Duration step_time,
-           int prefill_chunk_tokens, const StepCostModel& costs) {
-  const double headroom = demand.current_bits != 0 && bits > demand.current_bits
-                              ? kRaiseHeadroom
-                              : kHeadroom;
-  absl::Duration to_first_token = step_time;
-  if (demand.prompt_rows_left > 0) {
-    // The decodes of the others go on in each step that takes a chunk.
-    const int chunks =
-        (demand.prompt_rows_left - 1) / std::max(1, prefill_chunk_tokens) + 1;
-    to_first_token =
-        chunks * step_time +
-        costs.Predict({Phase::kPrefill, bits, demand.prompt_rows_left});
-    if (to_first_token > demand.first_token_in * headroom) return false;
-  }
-  const absl::Duration all =
-      to_first_token + std::max(0, demand.tokens_left - 1) * step_time;
-  return step_time <= demand.token_every * headroom &&
-         all <= demand.all_in * headroom;
-}
-
-// One assignment of precisions, and what is predicted of it.
+// An assignment of precisions, and what is predicted of it.
 struct Rung {
   std::vector<int> bits;
   std::vector<size_t> broken;  // demands that it does not keep
-  absl::Duration time;
+  absl::Duration lateness;     // of first tokens, in all
+  absl::Duration time;         // of the next step
 
   bool BetterThan(const Rung& other) const {
-    return std::make_pair(broken.size(), time) <
-           std::make_pair(other.broken.size(), other.time);
+    return std::make_tuple(broken.size(), lateness, time) <
+           std::make_tuple(other.broken.size(), other.lateness, other.time);
+  }
+  bool KeepsMoreThan(const Rung& other) const {
+    return std::make_tuple(broken.size(), lateness) <
+           std::make_tuple(other.broken.size(), other.lateness);
   }
 };
 
-Rung Evaluate(std::span<const PrecisionDemand> demands, std::vector<int> bits,
-              int prefill_chunk_tokens, const StepCostModel& costs) {
+// Predicts what an assignment of precisions does to the demands.
+class Forecast {
+ public:
+  Forecast(const PolicyInput& input, std::span<const PrecisionDemand> demands,
+           const StepCostModel& costs)
+      : demands_(demands),
+        chunk_tokens_(std::max(1, input.prefill_chunk_tokens)),
+        costs_(costs) {}
+
+  Rung Evaluate(std::vector<int> bits) const;
+
+ private:
+  absl::Duration DecodeStepTime(std::span<const int> bits) const;
+  absl::Duration PromptTime(const PrecisionDemand& demand, int bits) const;
+  absl::Duration TokenBudget() const;
+
+  const std::span<const PrecisionDemand> demands_;
+  const int chunk_tokens_;
+  const StepCostModel& costs_;
+};
+
+// Time of a step in which every sequence that runs or may start decodes: what
+// those that still prefill will meet as well.
+absl::Duration Forecast::DecodeStepTime(std::span<const int> bits) const {
+  std::array<RowCount, std::tuple_size_v<BitsHistogram>> groups = {};
+  for (size_t i = 0; i < demands_.size(); ++i) {
+    if (demands_[i].steps_until_start > 0) continue;
+    RowCount& group = groups.at(bits[i]);
+    ++group.rows;
+    group.context += demands_[i].context_tokens + demands_[i].prompt_rows_left;
+  }
+  size_t used = 0;
+  for (size_t b = 0; b < groups.size(); ++b) {
+    if (groups[b].rows == 0) continue;
+    groups[used] = groups[b];
+    groups[used++].bits = static_cast<int>(b);
+  }
+  return costs_.Predict(std::span(groups).first(used));
+}
+
+absl::Duration Forecast::PromptTime(const PrecisionDemand& demand,
+                                    int bits) const {
+  const int64_t rows = demand.prompt_rows_left;
+  // The mean row of the later chunks finds half of the prompt in the cache.
+  const int64_t context =
+      rows *
+      (demand.context_tokens + std::max<int64_t>(0, rows - chunk_tokens_) / 2);
+  return costs_.Predict(
+      {Phase::kPrefill, bits, demand.prompt_rows_left, context});
+}
+
+// The least time between two tokens that a running answer allows.
+absl::Duration Forecast::TokenBudget() const {
+  absl::Duration budget = absl::InfiniteDuration();
+  for (const PrecisionDemand& demand : demands_) {
+    if (demand.prompt_rows_left > 0) continue;
+    budget = std::min(budget, demand.token_every);
+  }
+  return budget;
+}
+
+Rung Forecast::Evaluate(std::vector<int> bits) const {
   Rung rung;
   rung.bits = std::move(bits);
-  const absl::Duration step_time = DecodeStepTime(rung.bits, costs);
-  rung.time = step_time;
-  for (size_t i = 0; i < demands.size(); ++i) {
-    const PrecisionDemand& demand = demands[i];
-    rung.time += costs.Predict(
-        {Phase::kPrefill, rung.bits[i],
-         std::min(demand.prompt_rows_left, prefill_chunk_tokens)});
-    if (AsksForLatency(demand) &&
-        !Holds(demand, rung.bits[i], step_time, prefill_chunk_tokens, costs)) {
+  const absl::Duration step = DecodeStepTime(rung.bits);
+  const absl::Duration budget = TokenBudget();
+  // Prompts get the part of the time that decodes leave (Scheduler lets chunks
+  // shrink for their sake): the less, the slower the first tokens.
+  const double share =
+      budget == absl::InfiniteDuration() || budget <= absl::ZeroDuration()
+          ? 1
+          : std::clamp(1 - absl::FDivDuration(step, budget), 0.1, 1.0);
+  absl::Duration prompts;
+  int64_t prompt_rows = 0;
+  const auto chunks_of = [this](int64_t rows) {
+    return (rows + chunk_tokens_ - 1) / chunk_tokens_;
+  };
+  std::vector<absl::Duration> first_token(demands_.size());
+  std::vector<absl::Duration> prompts_done(demands_.size());
+  for (size_t i = 0; i < demands_.size(); ++i) {
+    const PrecisionDemand& demand = demands_[i];
+    first_token[i] = (1 + demand.steps_until_start) * step;
+    if (demand.prompt_rows_left == 0) continue;
+    prompts += PromptTime(demand, rung.bits[i]);
+    prompt_rows += demand.prompt_rows_left;
+    prompts_done[i] = prompts;
+    first_token[i] =
+        demand.steps_until_start * step +
+        std::max(prompts + chunks_of(prompt_rows) * step, prompts / share);
+  }
+  const absl::Duration chunk = prompt_rows == 0
+                                   ? absl::ZeroDuration()
+                                   : prompts / chunks_of(prompt_rows);
+  rung.time = step + chunk;
+  for (size_t i = 0; i < demands_.size(); ++i) {
+    const PrecisionDemand& demand = demands_[i];
+    if (!AsksForLatency(demand)) continue;
+    const double headroom =
+        demand.current_bits != 0 && rung.bits[i] > demand.current_bits
+            ? kRaiseHeadroom
+            : kHeadroom;
+    const int after_first = std::max(0, demand.tokens_left - 1);
+    // Others' chunks go on in its decode steps, while there are any.
+    const absl::Duration all =
+        first_token[i] + after_first * step +
+        std::min(after_first * chunk, prompts - prompts_done[i]);
+    const bool prefills = demand.prompt_rows_left > 0;
+    if (prefills && first_token[i] > demand.first_token_in) {
+      rung.lateness += first_token[i] - demand.first_token_in;
+    }
+    if ((prefills && first_token[i] > demand.first_token_in * headroom) ||
+        step > demand.token_every * headroom ||
+        all > demand.all_in * headroom) {
       rung.broken.push_back(i);
     }
   }
   return rung;
 }
 
-// Comes down from `top`, the sequences with broken demands a bit at a time, or
-// all that ask for latency. The first rung that keeps all demands, or the best.
-Rung Descend(std::span<const PrecisionDemand> demands, const Rung& top,
-             bool together, int prefill_chunk_tokens,
-             const StepCostModel& costs) {
+// Comes down from `top`: at each rung `lowers(rung, i)` says who goes a bit
+// lower. The first rung that keeps all demands, or the best.
+template <typename Lowers>
+Rung Descend(const Forecast& forecast, std::span<const PrecisionDemand> demands,
+             const Rung& top, const Lowers& lowers) {
   Rung best = top;
   Rung rung = top;
   while (!rung.broken.empty()) {
     std::vector<int> bits = rung.bits;
-    const auto lower = [&](size_t i) {
-      if (bits[i] > demands[i].min_bits) --bits[i];
-    };
-    if (together) {
-      for (size_t i = 0; i < demands.size(); ++i) {
-        if (AsksForLatency(demands[i])) lower(i);
-      }
-    } else {
-      for (const size_t i : rung.broken) lower(i);
+    for (size_t i = 0; i < demands.size(); ++i) {
+      if (bits[i] > demands[i].min_bits && lowers(rung, i)) --bits[i];
     }
     if (bits == rung.bits) break;
-    rung = Evaluate(demands, std::move(bits), prefill_chunk_tokens, costs);
+    rung = forecast.Evaluate(std::move(bits));
     if (rung.BetterThan(best)) best = rung;
   }
   return best;
 }
 
+std::vector<int> Ceilings(std::span<const PrecisionDemand> demands) {
+  std::vector<int> bits;
+  bits.reserve(demands.size());
+  for (const PrecisionDemand& demand : demands) bits.push_back(demand.max_bits);
+  return bits;
+}
+
+std::vector<int> ChooseForSlo(const PolicyInput& input,
+                              std::span<const PrecisionDemand> demands,
+                              const StepCostModel& costs) {
+  if (std::none_of(demands.begin(), demands.end(), AsksForLatency)) {
+    return Ceilings(demands);
+  }
+  const Forecast forecast(input, demands, costs);
+  const Rung top = forecast.Evaluate(Ceilings(demands));
+  Rung best = Descend(forecast, demands, top, [](const Rung& rung, size_t i) {
+    return std::binary_search(rung.broken.begin(), rung.broken.end(), i);
+  });
+  const auto try_together = [&](auto&& who) {
+    if (best.broken.empty()) return;
+    Rung rung = Descend(forecast, demands, top, who);
+    if (rung.KeepsMoreThan(best)) best = std::move(rung);
+  };
+  try_together(
+      [&demands](const Rung&, size_t i) { return AsksForLatency(demands[i]); });
+  try_together([](const Rung&, size_t) { return true; });
+  return std::move(best.bits);
+}
+
+// The same for all, as those without a view of deadlines do.
+std::vector<int> ChooseByLoad(const PolicyInput& input,
+                              std::span<const PrecisionDemand> demands,
+                              int floor_at_load) {
+  const double load = std::min(
+      1.0, static_cast<double>(input.num_running + input.num_waiting - 1) /
+               std::max(1, floor_at_load - 1));
+  std::vector<int> bits;
+  bits.reserve(demands.size());
+  for (const PrecisionDemand& demand : demands) {
+    const int rungs = demand.max_bits - demand.min_bits;
+    bits.push_back(demand.max_bits -
+                   static_cast<int>(std::lround(load * rungs)));
+  }
+  return bits;
+}
+
 }  // namespace
 
-std::vector<int> ChoosePrecisions(std::span<const PrecisionDemand> demands,
-                                  int prefill_chunk_tokens,
+absl::StatusOr<PrecisionPolicy> ParsePrecisionPolicy(absl::string_view text) {
+  PrecisionPolicy policy;
+  if (text == kSloName) return policy;
+  absl::string_view rest = text;
+  if (rest == kLadderName) {
+    policy.kind = PrecisionPolicy::Kind::kLoadLadder;
+    return policy;
+  }
+  if (absl::ConsumePrefix(&rest, absl::StrCat(kLadderName, ":")) &&
+      absl::SimpleAtoi(rest, &policy.floor_at_load) &&
+      policy.floor_at_load >= 1 && policy.floor_at_load <= kMaxLadderLoad) {
+    policy.kind = PrecisionPolicy::Kind::kLoadLadder;
+    return policy;
+  }
+  rest = text;
+  if (absl::ConsumePrefix(&rest, absl::StrCat(kFixedName, ":")) &&
+      absl::SimpleAtoi(rest, &policy.bits) && policy.bits >= kMinBits &&
+      policy.bits <= kMaxBits) {
+    policy.kind = PrecisionPolicy::Kind::kFixed;
+    return policy;
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "\"", text, "\", needs ", kSloName, ", ", kFixedName, ":BITS with ",
+      kMinBits, " to ", kMaxBits, " bits, ", kLadderName, " or ", kLadderName,
+      ":REQUESTS with 1 to ", kMaxLadderLoad, " requests"));
+}
+
+std::string ToString(const PrecisionPolicy& policy) {
+  switch (policy.kind) {
+    case PrecisionPolicy::Kind::kSlo:
+      return std::string(kSloName);
+    case PrecisionPolicy::Kind::kFixed:
+      return absl::StrCat(kFixedName, ":", policy.bits);
+    case PrecisionPolicy::Kind::kLoadLadder:
+      return absl::StrCat(kLadderName, ":", policy.floor_at_load);
+  }
+  return "unknown";
+}
+
+std::vector<int> ChoosePrecisions(const PrecisionPolicy& policy,
+                                  const PolicyInput& input,
                                   const StepCostModel& costs) {
-  std::vector<int> ceilings;
-  ceilings.reserve(demands.size());
-  for (const PrecisionDemand& demand : demands) {
-    ceilings.push_back(demand.max_bits);
+  std::vector<PrecisionDemand> demands(input.demands.begin(),
+                                       input.demands.end());
+  for (PrecisionDemand& demand : demands) {
+    demand.max_bits =
+        std::clamp(input.limits.max_bits, demand.min_bits, demand.max_bits);
+    demand.min_bits =
+        std::clamp(input.limits.min_bits, demand.min_bits, demand.max_bits);
   }
-  if (std::none_of(demands.begin(), demands.end(), AsksForLatency)) {
-    return ceilings;
+  switch (policy.kind) {
+    case PrecisionPolicy::Kind::kSlo:
+      return ChooseForSlo(input, demands, costs);
+    case PrecisionPolicy::Kind::kFixed:
+      for (PrecisionDemand& demand : demands) {
+        demand.max_bits =
+            std::clamp(policy.bits, demand.min_bits, demand.max_bits);
+      }
+      return Ceilings(demands);
+    case PrecisionPolicy::Kind::kLoadLadder:
+      return ChooseByLoad(input, demands, policy.floor_at_load);
   }
-  const Rung top =
-      Evaluate(demands, std::move(ceilings), prefill_chunk_tokens, costs);
-  Rung best = Descend(demands, top, false, prefill_chunk_tokens, costs);
-  if (!best.broken.empty()) {
-    Rung shared = Descend(demands, top, true, prefill_chunk_tokens, costs);
-    if (shared.broken.size() < best.broken.size()) best = std::move(shared);
-  }
-  return std::move(best.bits);
+  return Ceilings(demands);
 }
 
 }  // namespace anyprec

@@ -1,48 +1,94 @@
 // PrecisionPolicy: at how many bits each running sequence takes its next step.
 //
-// A pure function of what the sequences ask for and of measured step times; it
-// knows neither queues nor clocks.
+// A pure function of what the sequences ask for, of measured step times and of
+// the operator's limits; it knows neither queues nor clocks.
 #ifndef ANYPREC_RUNTIME_SCHEDULER_PRECISION_POLICY_H_
 #define ANYPREC_RUNTIME_SCHEDULER_PRECISION_POLICY_H_
 
 #include <span>
+#include <string>
 #include <vector>
 
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "runtime/scheduler/step_cost_model.h"
 
 namespace anyprec {
 
-// What one running sequence asks of its next steps.
+// What one sequence asks of the next steps.
 struct PrecisionDemand {
   int min_bits = 0;  // equal to max_bits: fixed
   int max_bits = 0;
   int current_bits = 0;      // of its last step; 0 before the first
   int prompt_rows_left = 0;  // 0: it decodes
+  int context_tokens = 0;    // in its KV cache
   int tokens_left = 0;       // to generate: at most, or as expected
+  // Steps until it may start, as others have to end first; 0: it runs, or may.
+  int steps_until_start = 0;
   // Time that remains, infinite where nothing is asked for.
   absl::Duration first_token_in = absl::InfiniteDuration();
   absl::Duration token_every = absl::InfiniteDuration();
   absl::Duration all_in = absl::InfiniteDuration();
 };
 
-// One precision for each demand.
+// What an operator allows automatic requests. A request's own floor and ceiling
+// win: limits move its precision within them, and no fixed one.
+struct PrecisionLimits {
+  int min_bits = 0;
+  int max_bits = kUnquantizedBits;
+
+  bool operator==(const PrecisionLimits&) const = default;
+};
+
+// How precisions are chosen. Only kSlo is for serving; the others are what it
+// is compared with.
+struct PrecisionPolicy {
+  enum class Kind {
+    kSlo,         // the highest that keep every demand, as predicted
+    kFixed,       // `bits` for all
+    kLoadLadder,  // from ceiling to floor by the number of requests alone
+  };
+  Kind kind = Kind::kSlo;
+  int bits = 0;            // of kFixed
+  int floor_at_load = 32;  // of kLoadLadder: requests at which the floor is
+                           // reached, running and waiting
+};
+
+// "slo", "fixed:BITS", "load-ladder" or "load-ladder:REQUESTS".
+// INVALID_ARGUMENT says what was found.
+absl::StatusOr<PrecisionPolicy> ParsePrecisionPolicy(absl::string_view text);
+std::string ToString(const PrecisionPolicy& policy);
+
+struct PolicyInput {
+  // In the order in which their prompts are computed: those that run, then
+  // those that wait.
+  std::span<const PrecisionDemand> demands;
+  int num_running = 0;
+  int num_waiting = 0;  // all, though `demands` may end before the last
+  int prefill_chunk_tokens = 0;
+  PrecisionLimits limits;
+};
+
+// One precision for each demand; for a waiting one, what it would start at.
 //
-// Sequences start at their ceilings. While the predicted times break some
+// kSlo: sequences start at their ceilings. While the predicted times break some
 // demand, the sequences whose demands are broken come down a bit at a time; if
 // that does not keep every demand, all those that ask for latency come down
-// together, which is kept where it breaks fewer: a step is as slow as its
-// slowest group. Where no rung keeps every demand, the fastest of those that
-// break the fewest is taken, as lower is not always faster.
+// together, and at last all that may: each is kept where it breaks fewer
+// demands, or delays late first tokens less. A step is as slow as the sum of
+// its groups, so that together may be faster than alone. Where no rung keeps
+// every demand, the best of those that break the fewest is taken, as lower is
+// not always faster.
 //
-// A sequence that asks for no latency stays at its ceiling. A prediction must
-// leave some of the time asked for (kHeadroom), and more of it to go above
-// current_bits (kRaiseHeadroom), so that noise does not move a sequence to and
-// fro.
+// A sequence that asks for no latency stays at its ceiling until then. A
+// prediction must leave some of the time asked for (kHeadroom), and more of it
+// to go above current_bits (kRaiseHeadroom), so that noise does not move a
+// sequence to and fro.
 //
 // Guarantees: min_bits <= result <= max_bits; deterministic.
-std::vector<int> ChoosePrecisions(std::span<const PrecisionDemand> demands,
-                                  int prefill_chunk_tokens,
+std::vector<int> ChoosePrecisions(const PrecisionPolicy& policy,
+                                  const PolicyInput& input,
                                   const StepCostModel& costs);
 
 inline constexpr double kHeadroom = 0.95;

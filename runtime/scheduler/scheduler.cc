@@ -5,7 +5,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "kernels/check.h"
-#include "runtime/scheduler/precision_policy.h"
 
 namespace anyprec {
 namespace {
@@ -13,6 +12,10 @@ namespace {
 // Lead or lag against a TPOT target is spread over this many tokens: few enough
 // to catch up soon, enough that one slow step does not upset the precision.
 constexpr int kPaceTokens = 8;
+
+// A chunk is not cut below this: what a step costs whatever its rows would make
+// up most of it.
+constexpr int kLeastChunkTokens = 32;
 
 // How long an answer is taken to be that may fill the context, for pacing it
 // against a deadline: a page of text, longer than most answers of a chat. Too
@@ -32,6 +35,7 @@ int TokensLeft(const Sequence& sequence) {
          generated;
 }
 
+// What rank goes by.
 absl::Time DueTime(const Sequence& sequence) {
   const Request& request = sequence.request;
   absl::Time due =
@@ -39,7 +43,26 @@ absl::Time DueTime(const Sequence& sequence) {
   if (request.precision.slo.ttft.has_value()) {
     due = std::min(due, sequence.submitted + *request.precision.slo.ttft);
   }
-  return due;
+  return due - request.priority * Scheduler::kPatience;
+}
+
+bool Decodes(const Sequence& sequence) {
+  return sequence.pending_rows() == 1 &&
+         sequence.PhaseOf(sequence.computed) == Phase::kDecode;
+}
+
+// Until the next token of a decoding sequence is due by its TPOT target, or by
+// its share of the deadline.
+absl::Duration NextTokenIn(const Sequence& sequence, absl::Time now) {
+  const Request& request = sequence.request;
+  absl::Duration in =
+      (request.deadline - now) / std::max(1, TokensLeft(sequence));
+  if (request.precision.slo.tpot.has_value()) {
+    in = std::min(in, sequence.first_token +
+                          sequence.generated() * *request.precision.slo.tpot -
+                          now);
+  }
+  return in;
 }
 
 PrecisionDemand DemandOf(const Sequence& sequence, absl::Time now) {
@@ -48,9 +71,8 @@ PrecisionDemand DemandOf(const Sequence& sequence, absl::Time now) {
   demand.min_bits = sequence.min_bits;
   demand.max_bits = sequence.max_bits;
   demand.current_bits = sequence.current_bits;
-  const bool decodes = sequence.pending_rows() == 1 &&
-                       sequence.PhaseOf(sequence.computed) == Phase::kDecode;
-  demand.prompt_rows_left = decodes ? 0 : sequence.pending_rows();
+  demand.prompt_rows_left = Decodes(sequence) ? 0 : sequence.pending_rows();
+  demand.context_tokens = sequence.computed;
   demand.tokens_left = TokensLeft(sequence);
   demand.all_in = request.deadline - now;
   const Slo& slo = request.precision.slo;
@@ -103,9 +125,6 @@ StepPlan LayOut(std::vector<SequenceStep> steps) {
 
 bool Scheduler::RankLess::operator()(const Sequence* a,
                                      const Sequence* b) const {
-  if (a->request.priority != b->request.priority) {
-    return a->request.priority > b->request.priority;
-  }
   const absl::Time due_a = DueTime(*a);
   const absl::Time due_b = DueTime(*b);
   return std::tie(due_a, a->id) < std::tie(due_b, b->id);
@@ -150,7 +169,7 @@ void Scheduler::Remove(Sequence* sequence) {
 StepPlan Scheduler::Schedule(absl::Time now) {
   GrowBlockTables();
   Admit();
-  std::vector<SequenceStep> steps = SelectRows();
+  std::vector<SequenceStep> steps = SelectRows(now);
   AssignPrecisions(steps, now);
   for (const SequenceStep& step : steps) {
     if (step.sequence->first_scheduled == absl::InfinitePast()) {
@@ -203,11 +222,41 @@ void Scheduler::Admit() {
   }
 }
 
+// Prompt rows that the next step has time for: all that are allowed, or fewer,
+// so that no decoding sequence gets its next token late.
+int Scheduler::ChunkBudget(absl::Time now) const {
+  std::vector<RowCount> decodes(std::tuple_size_v<BitsHistogram>);
+  absl::Duration budget = absl::InfiniteDuration();
+  int prompt_bits = 0;
+  for (const Sequence* const sequence : running_) {
+    const int bits = sequence->current_bits != 0 ? sequence->current_bits
+                                                 : sequence->max_bits;
+    if (!Decodes(*sequence)) {
+      if (prompt_bits == 0) prompt_bits = bits;
+      continue;
+    }
+    decodes[bits].bits = bits;
+    ++decodes[bits].rows;
+    decodes[bits].context += sequence->computed;
+    budget = std::min(budget, NextTokenIn(*sequence, now));
+  }
+  int rows = options_.prefill_chunk_tokens;
+  if (prompt_bits == 0 || budget == absl::InfiniteDuration()) return rows;
+  std::erase_if(decodes, [](const RowCount& group) { return group.rows == 0; });
+  const absl::Duration left = kHeadroom * budget - costs_.Predict(decodes);
+  const int least = std::min(kLeastChunkTokens, rows);
+  while (rows > least &&
+         costs_.Predict({Phase::kPrefill, prompt_bits, rows}) > left) {
+    rows = std::max(least, rows - kLeastChunkTokens);
+  }
+  return rows;
+}
+
 // Leaves the precision of new rows to AssignPrecisions.
-std::vector<SequenceStep> Scheduler::SelectRows() const {
+std::vector<SequenceStep> Scheduler::SelectRows(absl::Time now) const {
   std::vector<SequenceStep> steps;
   steps.reserve(running_.size());
-  int row_budget = options_.prefill_chunk_tokens;
+  int row_budget = ChunkBudget(now);
   int logit_budget = options_.max_prompt_logit_rows;
   for (Sequence* const sequence : running_) {
     const int position = sequence->computed;
@@ -256,17 +305,46 @@ std::vector<SequenceStep> Scheduler::SelectRows() const {
   return steps;
 }
 
+// Of the running sequences, then of those that wait, as far as they could run
+// together.
+std::vector<PrecisionDemand> Scheduler::Demands(absl::Time now) const {
+  std::vector<PrecisionDemand> demands;
+  std::vector<int> ends;  // steps after which a place is free
+  for (const Sequence* const sequence : running_) {
+    demands.push_back(DemandOf(*sequence, now));
+    ends.push_back(demands.back().tokens_left);
+  }
+  std::sort(ends.begin(), ends.end());
+  size_t free_places = options_.max_sequences - running_.size();
+  size_t next_end = 0;
+  for (const Sequence* const sequence : waiting_) {
+    if (demands.size() >= running_.size() + options_.max_sequences) break;
+    demands.push_back(DemandOf(*sequence, now));
+    if (free_places > 0) {
+      --free_places;
+    } else if (next_end < ends.size()) {
+      demands.back().steps_until_start = std::max(1, ends[next_end++]);
+    }
+  }
+  return demands;
+}
+
 void Scheduler::AssignPrecisions(std::vector<SequenceStep>& steps,
                                  absl::Time now) const {
-  std::vector<PrecisionDemand> demands;
-  demands.reserve(steps.size());
-  for (const SequenceStep& step : steps) {
-    demands.push_back(DemandOf(*step.sequence, now));
-  }
+  const std::vector<PrecisionDemand> demands = Demands(now);
+  PolicyInput input;
+  input.demands = demands;
+  input.num_running = num_running();
+  input.num_waiting = num_waiting();
+  input.prefill_chunk_tokens = options_.prefill_chunk_tokens;
+  input.limits = limits_;
   const std::vector<int> bits =
-      ChoosePrecisions(demands, options_.prefill_chunk_tokens, costs_);
-  for (size_t i = 0; i < steps.size(); ++i) {
-    if (!steps[i].sequence->recomputing()) steps[i].bits = bits[i];
+      ChoosePrecisions(options_.policy, input, costs_);
+  // Steps are a part of the running sequences, in their order.
+  size_t i = 0;
+  for (SequenceStep& step : steps) {
+    while (running_[i] != step.sequence) ++i;
+    if (!step.sequence->recomputing()) step.bits = bits[i];
   }
 }
 
@@ -290,6 +368,7 @@ void Scheduler::Commit(const StepPlan& plan, std::span<const TokenId> sampled,
     if (sequence.last_token_bits != 0 &&
         sequence.last_token_bits != step.bits) {
       ++sequence.precision_changes;
+      ++(step.bits > sequence.last_token_bits ? num_raises_ : num_drops_);
     }
     sequence.last_token_bits = step.bits;
   }

@@ -1,14 +1,17 @@
 // Scheduler: which rows of which sequences the next step computes, at how many
 // bits, and in which KV blocks. Knows tokens and blocks; never tensors.
 //
-// Sequences wait, then run. Both stand in one total order, *rank*: higher
-// priority first, then the earlier due time (deadline or time-to-first-token
-// target; kPatience after submission for those with neither, so that urgent
-// work cannot starve them), then the earlier submission.
+// Sequences wait, then run. Both stand in one total order, *rank*: the earlier
+// due time first (deadline or time-to-first-token target; kPatience after
+// submission for those with neither), each level of priority bringing it
+// forward by kPatience, then the earlier submission. What waits therefore rises
+// above all that comes kPatience later for each level that it is lower:
+// neither urgent nor important work can starve it.
 //   - Admission takes sequences off the waiting queue strictly by rank while a
 //     place and blocks for all their known tokens are free. Nobody overtakes.
 //   - Each step holds one row of every decoding sequence, and prompt rows by
-//     rank up to the chunk budget.
+//     rank up to the chunk budget, which shrinks where a full chunk would make
+//     a decoding sequence miss its time per token.
 //   - Where no block is left for a decoding sequence, the running sequence of
 //     lowest rank is preempted: it gives up its blocks, waits again, and its
 //     rows are computed anew as they were (sequence.h).
@@ -29,6 +32,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "runtime/kv/block_pool.h"
+#include "runtime/scheduler/precision_policy.h"
 #include "runtime/scheduler/sequence.h"
 #include "runtime/scheduler/step_cost_model.h"
 #include "runtime/scheduler/step_plan.h"
@@ -41,6 +45,7 @@ struct SchedulerOptions {
   // Logit rows in a step for sequences that want them of their whole prompt.
   // They are what takes memory there: one is vocab_size floats.
   int max_prompt_logit_rows = 512;
+  PrecisionPolicy policy;
 };
 
 class Scheduler {
@@ -57,6 +62,10 @@ class Scheduler {
   // `sequence` waits from now on. REQUIRES: it fits; its prompt is not empty.
   void Add(Sequence* sequence);
 
+  // From the next step on.
+  void SetLimits(const PrecisionLimits& limits) { limits_ = limits; }
+  const PrecisionLimits& limits() const { return limits_; }
+
   // Plans the next step. Before the next call, pass the plan to Commit(), or
   // Remove() its sequences.
   StepPlan Schedule(absl::Time now);
@@ -72,6 +81,9 @@ class Scheduler {
   int num_running() const { return static_cast<int>(running_.size()); }
   int num_waiting() const { return static_cast<int>(waiting_.size()); }
   int64_t num_preemptions() const { return num_preemptions_; }
+  // Changes of precision between two tokens of an answer.
+  int64_t num_raises() const { return num_raises_; }
+  int64_t num_drops() const { return num_drops_; }
 
  private:
   struct RankLess {
@@ -81,7 +93,9 @@ class Scheduler {
   void GrowBlockTables();
   void PreemptLowest();
   void Admit();
-  std::vector<SequenceStep> SelectRows() const;
+  int ChunkBudget(absl::Time now) const;
+  std::vector<SequenceStep> SelectRows(absl::Time now) const;
+  std::vector<PrecisionDemand> Demands(absl::Time now) const;
   void AssignPrecisions(std::vector<SequenceStep>& steps, absl::Time now) const;
 
   const SchedulerOptions options_;
@@ -89,7 +103,10 @@ class Scheduler {
   const StepCostModel& costs_;
   std::set<Sequence*, RankLess> waiting_;
   std::vector<Sequence*> running_;  // by rank
+  PrecisionLimits limits_;
   int64_t num_preemptions_ = 0;
+  int64_t num_raises_ = 0;
+  int64_t num_drops_ = 0;
 };
 
 }  // namespace anyprec

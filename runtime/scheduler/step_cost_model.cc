@@ -24,6 +24,9 @@ constexpr double kResidualGain = 0.02;
 // tried again every few hundred steps, for the few that it takes to learn so.
 constexpr double kResidualDecay = 0.002;
 
+// Part of a measured time that its rows take at least, its context aside.
+constexpr double kLeastPart = 0.05;
+
 // Where a number of rows lies in a curve: between two points, `weight` of the
 // way from `low` to `high`, or at a single one (low == high).
 struct Place {
@@ -105,18 +108,57 @@ absl::Duration StepCostModel::Predict(const RowCount& work) const {
       << work.bits;
   if (work.rows <= 0) return absl::ZeroDuration();
   const PhaseCosts& costs = Of(work.phase);
+  const double seconds = SecondsBeforeDrift(costs.curves, work.bits, work.rows);
+  if (seconds <= 0) return absl::ZeroDuration();
   return absl::Seconds(costs.drift *
-                       SecondsBeforeDrift(costs.curves, work.bits, work.rows));
+                       (seconds + static_cast<double>(work.context) *
+                                      costs.seconds_per_context_token));
 }
 
 absl::Duration StepCostModel::Predict(std::span<const RowCount> step) const {
   absl::Duration total;
-  for (const RowCount& work : step) total += Predict(work);
-  return total;
+  absl::Duration longest;
+  int groups = 0;
+  for (const RowCount& work : step) {
+    const absl::Duration time = Predict(work);
+    if (time <= absl::ZeroDuration()) continue;
+    total += time;
+    longest = std::max(longest, time);
+    ++groups;
+  }
+  if (groups <= 1) return total;
+  return std::max(longest, total - (groups - 1) * SharedTime());
+}
+
+void StepCostModel::MeasureShared(absl::Duration time) {
+  shared_seconds_ = std::max(0.0, absl::ToDoubleSeconds(time));
 }
 
 void StepCostModel::Measure(const RowCount& work, absl::Duration time) {
   Insert(work, time, /*ran_once=*/false);
+}
+
+void StepCostModel::MeasureContext(Phase phase, absl::Duration per_token) {
+  Of(phase).seconds_per_context_token =
+      std::max(0.0, absl::ToDoubleSeconds(per_token));
+}
+
+absl::Duration StepCostModel::ContextTime(Phase phase) const {
+  return absl::Seconds(Of(phase).seconds_per_context_token);
+}
+
+std::vector<StepCostPoint> StepCostModel::Points() const {
+  std::vector<StepCostPoint> points;
+  for (const Phase phase : {Phase::kDecode, Phase::kPrefill}) {
+    const Curves& curves = Of(phase).curves;
+    for (int bits = 1; bits < static_cast<int>(curves.size()); ++bits) {
+      for (const Point& point : curves[bits]) {
+        points.push_back({phase, bits, point.rows, absl::Seconds(point.seconds),
+                          Predict({phase, bits, point.rows})});
+      }
+    }
+  }
+  return points;
 }
 
 void StepCostModel::Insert(const RowCount& work, absl::Duration time,
@@ -127,9 +169,14 @@ void StepCostModel::Insert(const RowCount& work, absl::Duration time,
   const auto place = std::lower_bound(
       curve.begin(), curve.end(), work.rows,
       [](const Point& point, int rows) { return point.rows < rows; });
-  const Point point = {.rows = work.rows,
-                       .seconds = absl::ToDoubleSeconds(time) / costs.drift,
-                       .ran_once = ran_once};
+  const double seconds =
+      absl::ToDoubleSeconds(time) / costs.drift -
+      static_cast<double>(work.context) * costs.seconds_per_context_token;
+  const Point point = {
+      .rows = work.rows,
+      // Whatever the context is said to cost, some is left.
+      .seconds = std::max(seconds, kLeastPart * absl::ToDoubleSeconds(time)),
+      .ran_once = ran_once};
   if (place != curve.end() && place->rows == work.rows) {
     *place = point;
   } else {
@@ -176,7 +223,7 @@ void StepCostModel::Observe(std::span<const RowCount> step,
     if (parts.back() <= absl::ZeroDuration()) return;
     predicted += parts.back();
   }
-  const double excess = std::clamp(absl::FDivDuration(time, predicted),
+  const double excess = std::clamp(absl::FDivDuration(time, Predict(step)),
                                    1 / kMaxRatio, kMaxRatio) -
                         1;
   for (const Phase phase : {Phase::kDecode, Phase::kPrefill}) {

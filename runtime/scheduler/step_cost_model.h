@@ -1,10 +1,12 @@
 // StepCostModel: how long a step takes, as measured on this machine.
 //
 // For each phase and precision it holds the time of a step of m rows at a few
-// values of m, linear in between; a step of several groups takes the sum of
-// their times. Which precision is faster depends on the machine and the batch,
-// so a formula from bits stands in only until a measurement replaces it. A
-// sweep at start fills the table (Measure), running steps correct it (Observe).
+// values of m, linear in between, and for each phase the time that every token
+// in the KV cache adds, which no precision changes; a step of several groups
+// takes the sum of their times, less what they share. Which precision is faster
+// depends on the machine and the batch, so a formula from bits stands in only
+// until a measurement replaces it. A sweep at start fills the table (Measure),
+// running steps correct it (Observe).
 //
 // A prediction is measurement x residual x drift:
 //   - the drift, one for each phase, follows what slows or speeds up every
@@ -20,6 +22,7 @@
 #define ANYPREC_RUNTIME_SCHEDULER_STEP_COST_MODEL_H_
 
 #include <array>
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -34,6 +37,17 @@ struct RowCount {
   Phase phase = Phase::kDecode;
   int bits = 0;  // an index of BitsHistogram, not 0
   int rows = 0;
+  // Tokens that stood in the KV cache before, summed over the rows.
+  int64_t context = 0;
+};
+
+// One measurement and what the model makes of it by now.
+struct StepCostPoint {
+  Phase phase = Phase::kDecode;
+  int bits = 0;
+  int rows = 0;
+  absl::Duration measured;
+  absl::Duration predicted;
 };
 
 class StepCostModel {
@@ -41,6 +55,18 @@ class StepCostModel {
   // Sets the time of a step of `work` alone, which Predict(work) then gives;
   // replaces an earlier one. REQUIRES: work.rows > 0.
   void Measure(const RowCount& work, absl::Duration time);
+
+  // Sets what each token of RowCount::context adds.
+  void MeasureContext(Phase phase, absl::Duration per_token);
+  absl::Duration ContextTime(Phase phase) const;
+
+  // Sets what a step of two groups saves against two steps: the output layer,
+  // read once, and what else a step costs whatever its rows.
+  void MeasureShared(absl::Duration time);
+  absl::Duration SharedTime() const { return absl::Seconds(shared_seconds_); }
+
+  // All measurements: decode first, ascending bits and rows.
+  std::vector<StepCostPoint> Points() const;
 
   // Zero where no precision of the phase was measured. A precision that was
   // not measured lies on the line between the nearest ones below and above that
@@ -72,6 +98,7 @@ class StepCostModel {
   using Curves = std::array<Curve, std::tuple_size_v<BitsHistogram>>;
   struct PhaseCosts {
     Curves curves;  // by bits
+    double seconds_per_context_token = 0;
     double drift = 1;
   };
 
@@ -90,6 +117,7 @@ class StepCostModel {
 
   PhaseCosts decode_;
   PhaseCosts prefill_;
+  double shared_seconds_ = 0;
 };
 
 }  // namespace anyprec

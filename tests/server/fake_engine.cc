@@ -70,9 +70,17 @@ const LlamaModel& FakeEngine::model() const {
   std::abort();
 }
 
+absl::Status FakeEngine::SetPrecisionLimits(const PrecisionLimits& limits) {
+  absl::MutexLock lock(&mutex_);
+  if (!refusal_.ok()) return refusal_;
+  limits_ = limits;
+  return absl::OkStatus();
+}
+
 EngineStats FakeEngine::Stats() const {
   absl::MutexLock lock(&mutex_);
   EngineStats stats;
+  stats.precision_limits = limits_;
   stats.waiting = waiting_;
   stats.running = static_cast<int>(states_.size());
   stats.kv_blocks_total = 10;

@@ -18,6 +18,7 @@ class FakeEngine final : public Engine {
 
   absl::StatusOr<std::unique_ptr<ResponseStream>> Submit(
       Request request) override;
+  absl::Status SetPrecisionLimits(const PrecisionLimits& limits) override;
   const LlamaModel& model() const override;
   EngineStats Stats() const override;
   int max_context_tokens() const override { return 100; }
@@ -45,6 +46,7 @@ class FakeEngine final : public Engine {
   mutable absl::Mutex mutex_;
   absl::Status refusal_ ABSL_GUARDED_BY(mutex_);
   int waiting_ ABSL_GUARDED_BY(mutex_) = 0;
+  PrecisionLimits limits_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::shared_ptr<State>> states_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -4,6 +4,7 @@
 #include <set>
 #include <span>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -22,14 +23,20 @@ class NotingRunner : public ModelRunner {
   absl::StatusOr<std::span<const float>> Execute(
       const StepPlan& plan) override {
     if (!status.ok()) return status;
-    EXPECT_EQ(plan.groups.size(), 1u);
-    const RowGroup& group = plan.groups[0];
-    cells.insert({group.phase, group.precision, group.end});
-    order.emplace_back(group.phase, group.precision, group.end);
+    const RowGroup& group = plan.groups.at(0);
+    if (plan.groups.size() > 1) {
+      mixed.insert({group.precision, plan.groups.at(1).precision});
+    } else if (const int position = plan.sequences.at(0).position) {
+      contexts.insert({group.phase, group.end, position});
+    } else {
+      cells.insert({group.phase, group.precision, group.end});
+      order.emplace_back(group.phase, group.precision, group.end);
+    }
     std::set<int32_t> blocks;
     size_t listed = 0;
     for (const SequenceRows& rows : plan.sequences) {
-      EXPECT_GE(rows.blocks.size() * 16, static_cast<size_t>(rows.rows));
+      EXPECT_GE(rows.blocks.size() * 16,
+                static_cast<size_t>(rows.position + rows.rows));
       for (const int32_t block : rows.blocks) EXPECT_LT(block, kv_blocks_);
       blocks.insert(rows.blocks.begin(), rows.blocks.end());
       listed += rows.blocks.size();
@@ -38,7 +45,9 @@ class NotingRunner : public ModelRunner {
     return std::span<const float>();
   }
 
-  std::set<std::tuple<Phase, int, int>> cells;
+  std::set<std::tuple<Phase, int, int>> cells;     // phase, bits, rows
+  std::set<std::tuple<Phase, int, int>> contexts;  // phase, rows, position
+  std::set<std::pair<int, int>> mixed;             // bits of decodes
   std::vector<std::tuple<Phase, int, int>> order;
   absl::Status status;
 
@@ -52,6 +61,7 @@ WarmUpOptions Options() {
   options.max_bits = 5;
   options.max_decode_rows = 64;
   options.max_prefill_rows = 512;
+  options.max_context_tokens = 600;
   options.kv_blocks = 40;
   options.time_limit = absl::InfiniteDuration();
   return options;
@@ -61,7 +71,7 @@ TEST(WarmUpTest, MeasuresDecodeAndPrefillAtEveryPrecision) {
   NotingRunner runner(40);
   const auto costs = MeasureStepCosts(runner, Options());
   ASSERT_TRUE(costs.ok());
-  EXPECT_EQ(runner.cells.size(), 3u * 5u);
+  EXPECT_EQ(runner.cells.size(), 3u * 5u);  // 48 rows have no blocks
   for (int bits = 3; bits <= 5; ++bits) {
     for (const int rows : {1, 4, 16}) {
       EXPECT_TRUE(runner.cells.contains({Phase::kDecode, bits, rows}));
@@ -71,6 +81,16 @@ TEST(WarmUpTest, MeasuresDecodeAndPrefillAtEveryPrecision) {
     EXPECT_TRUE(runner.cells.contains({Phase::kPrefill, bits, 128}));
     EXPECT_TRUE(runner.cells.contains({Phase::kPrefill, bits, 16}));
   }
+}
+
+TEST(WarmUpTest, MeasuresWhatAContextAndASecondPrecisionCost) {
+  NotingRunner runner(40);
+  ASSERT_TRUE(MeasureStepCosts(runner, Options()).ok());
+  // As far into a context as it reaches.
+  EXPECT_EQ(runner.contexts,
+            (std::set<std::tuple<Phase, int, int>>{
+                {Phase::kDecode, 1, 599}, {Phase::kPrefill, 128, 472}}));
+  EXPECT_EQ(runner.mixed, (std::set<std::pair<int, int>>{{3, 5}}));
 }
 
 TEST(WarmUpTest, PrefillAtTheEndsOfTheRangeComesBeforeBatches) {

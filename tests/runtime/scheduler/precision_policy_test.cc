@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <random>
+#include <span>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "gtest/gtest.h"
 
 namespace anyprec {
@@ -23,6 +25,16 @@ StepCostModel Costs() {
   return costs;
 }
 
+// Of running sequences, by deadlines.
+std::vector<int> Choose(std::span<const PrecisionDemand> demands,
+                        const StepCostModel& costs) {
+  PolicyInput input;
+  input.demands = demands;
+  input.num_running = static_cast<int>(demands.size());
+  input.prefill_chunk_tokens = kChunk;
+  return ChoosePrecisions(PrecisionPolicy(), input, costs);
+}
+
 PrecisionDemand Automatic() {
   PrecisionDemand demand;
   demand.min_bits = 3;
@@ -32,7 +44,7 @@ PrecisionDemand Automatic() {
 }
 
 int ChooseFor(const PrecisionDemand& demand) {
-  return ChoosePrecisions({&demand, 1}, kChunk, Costs())[0];
+  return Choose({&demand, 1}, Costs())[0];
 }
 
 TEST(PrecisionPolicyTest, AFixedPrecisionIsKept) {
@@ -81,7 +93,7 @@ TEST(PrecisionPolicyTest, FirstTokenTargetLowersAPrefillThatLowerBitsSpeedUp) {
   PrecisionDemand demand = Automatic();
   demand.prompt_rows_left = kChunk;
   demand.first_token_in = 60 * kMs;
-  EXPECT_EQ(ChoosePrecisions({&demand, 1}, kChunk, costs)[0], 5);
+  EXPECT_EQ(Choose({&demand, 1}, costs)[0], 5);
 }
 
 TEST(PrecisionPolicyTest, WhatCannotBeKeptRunsAtTheFastestPrecision) {
@@ -91,7 +103,7 @@ TEST(PrecisionPolicyTest, WhatCannotBeKeptRunsAtTheFastestPrecision) {
   // Lower is not always faster: here 5 bits are.
   StepCostModel costs = Costs();
   costs.Measure({Phase::kDecode, 5, 1}, 2 * kMs);
-  EXPECT_EQ(ChoosePrecisions({&demand, 1}, kChunk, costs)[0], 5);
+  EXPECT_EQ(Choose({&demand, 1}, costs)[0], 5);
 }
 
 TEST(PrecisionPolicyTest, OnlyThoseWhoseDemandBreaksComeDown) {
@@ -103,16 +115,14 @@ TEST(PrecisionPolicyTest, OnlyThoseWhoseDemandBreaksComeDown) {
   std::vector<PrecisionDemand> demands(3, Automatic());
   demands[0].token_every = 23 * kMs;   // 24 ms at 8 bits each
   demands[1].token_every = 100 * kMs;  // kept at any precision
-  EXPECT_EQ(ChoosePrecisions(demands, kChunk, costs),
-            (std::vector<int>{5, 8, 8}));
+  EXPECT_EQ(Choose(demands, costs), (std::vector<int>{5, 8, 8}));
 }
 
 TEST(PrecisionPolicyTest, OthersComeDownTooWhereOneAloneIsNotEnough) {
   std::vector<PrecisionDemand> demands(2, Automatic());
   demands[0].token_every = 6 * kMs;  // less than the other's group at 8 bits
   demands[1].token_every = 100 * kMs;
-  EXPECT_EQ(ChoosePrecisions(demands, kChunk, Costs()),
-            (std::vector<int>{5, 5}));
+  EXPECT_EQ(Choose(demands, Costs()), (std::vector<int>{5, 5}));
 }
 
 TEST(PrecisionPolicyTest, AHopelessRequestDoesNotDragOthersDown) {
@@ -124,7 +134,7 @@ TEST(PrecisionPolicyTest, AHopelessRequestDoesNotDragOthersDown) {
   std::vector<PrecisionDemand> demands(2, Automatic());
   demands[0].all_in = -5 * kMs;
   demands[1].token_every = 100 * kMs;
-  EXPECT_EQ(ChoosePrecisions(demands, kChunk, costs), (std::vector<int>{3, 8}));
+  EXPECT_EQ(Choose(demands, costs), (std::vector<int>{3, 8}));
 }
 
 TEST(PrecisionPolicyTest, RaisingNeedsMoreHeadroomThanStaying) {
@@ -160,13 +170,13 @@ TEST(PrecisionPolicyTest, NeverLeavesTheRangeAndIsDeterministic) {
       maybe(demand.token_every);
       maybe(demand.all_in);
     }
-    const std::vector<int> bits = ChoosePrecisions(demands, kChunk, costs);
+    const std::vector<int> bits = Choose(demands, costs);
     ASSERT_EQ(bits.size(), demands.size());
     for (size_t i = 0; i < bits.size(); ++i) {
       ASSERT_GE(bits[i], demands[i].min_bits);
       ASSERT_LE(bits[i], demands[i].max_bits);
     }
-    ASSERT_EQ(bits, ChoosePrecisions(demands, kChunk, costs));
+    ASSERT_EQ(bits, Choose(demands, costs));
   }
 }
 
@@ -175,13 +185,82 @@ TEST(PrecisionPolicyTest, MoreLoadNeverRaisesAnEqualRequest) {
   for (int load = 1; load <= 64; ++load) {
     std::vector<PrecisionDemand> demands(load, Automatic());
     for (PrecisionDemand& demand : demands) demand.token_every = 20 * kMs;
-    const std::vector<int> bits = ChoosePrecisions(demands, kChunk, Costs());
+    const std::vector<int> bits = Choose(demands, Costs());
     EXPECT_EQ(*std::min_element(bits.begin(), bits.end()),
               *std::max_element(bits.begin(), bits.end()));
     EXPECT_LE(bits[0], last);
     last = bits[0];
   }
   EXPECT_EQ(last, 3);
+}
+
+TEST(PrecisionPolicyTest, PromptsThatWaitLowerThoseThatRun) {
+  // Two answers run, three prompts of 64 ms wait for their first tokens.
+  std::vector<PrecisionDemand> demands(5, Automatic());
+  for (int i = 2; i < 5; ++i) {
+    demands[i].prompt_rows_left = kChunk;
+    demands[i].first_token_in = 1000 * kMs;
+  }
+  demands[0].token_every = demands[1].token_every = 100 * kMs;
+  EXPECT_EQ(Choose(demands, Costs()), std::vector<int>(5, 8));
+  // 192 ms of prompts and 3 decode steps of five rows, 10.1 ms each at 8 bits.
+  for (int i = 2; i < 5; ++i) demands[i].first_token_in = 220 * kMs;
+  EXPECT_EQ(Choose(demands, Costs()), std::vector<int>(5, 4));
+}
+
+TEST(PrecisionPolicyTest, WhoAsksForNothingYieldsAtLast) {
+  std::vector<PrecisionDemand> demands(2, Automatic());
+  demands[0].token_every = 8 * kMs;
+  // 8 bits for the other alone take 8 ms; 3 bits for both 3.2 ms.
+  EXPECT_EQ(Choose(demands, Costs()), (std::vector<int>{7, 7}));
+  demands[0].token_every = 12 * kMs;
+  EXPECT_EQ(Choose(demands, Costs()), (std::vector<int>{8, 8}));
+}
+
+TEST(PrecisionPolicyTest, LimitsMoveAutomaticRequestsWithinTheirOwn) {
+  std::vector<PrecisionDemand> demands(3, Automatic());
+  demands[1].min_bits = demands[1].max_bits = 7;  // fixed
+  demands[2].min_bits = 6;                        // a floor above the cap
+  for (const char* policy : {"slo", "fixed:8", "load-ladder"}) {
+    PolicyInput input;
+    input.demands = demands;
+    input.num_running = 1;
+    input.prefill_chunk_tokens = kChunk;
+    input.limits = {.min_bits = 4, .max_bits = 5};
+    EXPECT_EQ(ChoosePrecisions(*ParsePrecisionPolicy(policy), input, Costs()),
+              (std::vector<int>{5, 7, 6}))
+        << policy;
+  }
+}
+
+TEST(PrecisionPolicyTest, TheLadderGoesByTheNumberOfRequestsAlone) {
+  std::vector<PrecisionDemand> demands(1, Automatic());
+  demands[0].token_every = kMs;
+  const auto at_load = [&](int requests) {
+    PolicyInput input;
+    input.demands = demands;
+    input.num_running = 1;
+    input.num_waiting = requests - 1;
+    return ChoosePrecisions(*ParsePrecisionPolicy("load-ladder:11"), input,
+                            Costs())[0];
+  };
+  EXPECT_EQ(at_load(1), 8);
+  EXPECT_EQ(at_load(3), 7);
+  EXPECT_EQ(at_load(11), 3);
+  EXPECT_EQ(at_load(500), 3);
+}
+
+TEST(PrecisionPolicyTest, ParsesItsOwnNames) {
+  for (const char* text : {"slo", "fixed:2", "fixed:8", "load-ladder:7"}) {
+    EXPECT_EQ(ToString(*ParsePrecisionPolicy(text)), text);
+  }
+  EXPECT_EQ(ToString(*ParsePrecisionPolicy("load-ladder")), "load-ladder:32");
+  for (const char* text : {"", "SLO", "fixed", "fixed:", "fixed:9", "fixed:1",
+                           "fixed:4 bits", "load-ladder:0", "slo:3"}) {
+    const absl::Status status = ParsePrecisionPolicy(text).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << text;
+    EXPECT_TRUE(absl::StrContains(status.message(), text)) << status;
+  }
 }
 
 // One automatic stream on a machine whose decode step of b bits takes
@@ -193,7 +272,7 @@ std::vector<int> RunStream(int steps, absl::Duration token_every,
   PrecisionDemand demand = Automatic();
   demand.token_every = token_every;
   for (int step = 0; step < steps; ++step) {
-    const int bits = ChoosePrecisions({&demand, 1}, kChunk, costs)[0];
+    const int bits = Choose({&demand, 1}, costs)[0];
     const RowCount work = {Phase::kDecode, bits, 1};
     costs.Observe({&work, 1}, step_time(bits, step));
     demand.current_bits = bits;

@@ -255,6 +255,66 @@ TEST(SchedulerTest, UrgentWorkDoesNotStarveARequestWithoutDeadline) {
       2 * Scheduler::kPatience);
 }
 
+TEST(SchedulerTest, ImportantWorkDoesNotStarveWhatWaitsLongEnough) {
+  World world({.max_sequences = 1, .prefill_chunk_tokens = 64}, 64);
+  std::mt19937 random(1);
+  const uint64_t patient =
+      world.Add(MakeRequest(RandomPrompt(random, 3), 1)).id;
+  int steps = 0;
+  while (world.live().contains(patient)) {
+    ASSERT_LT(++steps, 100000);
+    for (int i = 0; i < 2; ++i) {
+      Request important = MakeRequest(RandomPrompt(random, 3), 1);
+      important.priority = 2;
+      world.Add(std::move(important));
+    }
+    world.Step();
+  }
+  // Two levels are worth twice kPatience; what came before that goes first,
+  // twice as much as the engine can do.
+  const absl::Duration waited =
+      world.ended().at(patient)->first_scheduled - absl::FromUnixSeconds(1000);
+  EXPECT_GT(waited, 2 * Scheduler::kPatience);
+  EXPECT_LT(waited, 5 * Scheduler::kPatience);
+}
+
+TEST(SchedulerTest, AChunkShrinksForTheSakeOfAnAnswersPace) {
+  World world({.max_sequences = 4, .prefill_chunk_tokens = 256}, 1024);
+  std::mt19937 random(1);
+  Request paced = MakeRequest(RandomPrompt(random, 3), 50);
+  paced.precision.fixed_bits = 8;
+  paced.precision.slo.tpot = absl::Milliseconds(60);
+  Sequence& first = world.Add(std::move(paced));
+  world.Step();
+  Sequence& second = world.Add(MakeRequest(RandomPrompt(random, 1000), 2));
+  world.Step();
+  EXPECT_EQ(first.generated(), 2);
+  // 64 rows take 40 ms, the decode 8 ms, and 57 ms are left.
+  EXPECT_EQ(second.computed, 64);
+  // An answer that is ahead lends its time.
+  for (int step = 0; step < 3; ++step) world.Step();
+  EXPECT_GT(second.computed, 4 * 64);
+  // One that is late stops no prompt.
+  world.Advance(absl::Seconds(10));
+  const int before = second.computed;
+  world.Step();
+  EXPECT_EQ(second.computed, before + 32);
+}
+
+TEST(SchedulerTest, LimitsHoldFromTheNextStepOn) {
+  World world({.max_sequences = 1, .prefill_chunk_tokens = 64}, 64);
+  std::mt19937 random(1);
+  Sequence& sequence = world.Add(MakeRequest(RandomPrompt(random, 3), 9));
+  EXPECT_EQ(world.Step().steps[0].bits, 8);
+  world.scheduler().SetLimits({.min_bits = 3, .max_bits = 5});
+  EXPECT_EQ(world.Step().steps[0].bits, 5);
+  EXPECT_EQ(world.scheduler().num_drops(), 1);
+  world.scheduler().SetLimits({.min_bits = 3, .max_bits = 8});
+  EXPECT_EQ(world.Step().steps[0].bits, 8);
+  EXPECT_EQ(world.scheduler().num_raises(), 1);
+  EXPECT_EQ(sequence.precision_changes, 2);
+}
+
 TEST(SchedulerTest, PreemptsTheLowestRankWhenBlocksRunOut) {
   // Two sequences of 8 + 8 tokens want 8 blocks; there are 6.
   World world({.max_sequences = 4, .prefill_chunk_tokens = 64}, 6);

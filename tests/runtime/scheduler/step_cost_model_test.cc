@@ -79,6 +79,51 @@ TEST(StepCostModelTest, SumsTheGroupsOfAStep) {
   ExpectNear(costs.Predict(step), 11 * kMs);
 }
 
+TEST(StepCostModelTest, GroupsOfAStepShareWhatIsReadOnce) {
+  StepCostModel costs;
+  costs.Measure(Decode(3, 1), 3 * kMs);
+  costs.Measure(Decode(8, 1), 8 * kMs);
+  costs.MeasureShared(2 * kMs);
+  const std::vector<RowCount> step = {Decode(3, 1), Decode(8, 1)};
+  ExpectNear(costs.Predict(step), 9 * kMs);
+  ExpectNear(costs.Predict({step.data(), 1}), 3 * kMs);
+  // Never less than the slowest alone.
+  costs.MeasureShared(20 * kMs);
+  ExpectNear(costs.Predict(step), 8 * kMs);
+}
+
+TEST(StepCostModelTest, EveryCachedTokenAddsTheSameAtAnyPrecision) {
+  StepCostModel costs;
+  costs.Measure(Decode(3, 1), 3 * kMs);
+  costs.Measure(Decode(8, 1), 8 * kMs);
+  costs.MeasureContext(Phase::kDecode, absl::Microseconds(2));
+  for (const int bits : {3, 8}) {
+    RowCount deep = Decode(bits, 1);
+    deep.context = 1000;
+    ExpectNear(costs.Predict(deep), costs.Predict(Decode(bits, 1)) + 2 * kMs);
+  }
+  // A first step far into a context is a measurement of its rows.
+  RowCount deep = Decode(5, 16);
+  deep.context = 1000;
+  Observe(costs, deep, 12 * kMs);
+  ExpectNear(costs.Predict(Decode(5, 16)), 10 * kMs);
+}
+
+TEST(StepCostModelTest, ShowsItsMeasurementsAndWhatBecameOfThem) {
+  StepCostModel costs;
+  costs.Measure(Prefill(4, 16), 10 * kMs);
+  costs.Measure(Decode(8, 1), 20 * kMs);
+  for (int i = 0; i < 100; ++i) Observe(costs, Decode(8, 1), 30 * kMs);
+  const std::vector<StepCostPoint> points = costs.Points();
+  ASSERT_EQ(points.size(), 2u);
+  EXPECT_EQ(points[0].phase, Phase::kDecode);
+  EXPECT_EQ(points[0].bits, 8);
+  ExpectNear(points[0].measured, 20 * kMs);
+  EXPECT_NEAR(absl::ToDoubleMilliseconds(points[0].predicted), 30, 0.5);
+  EXPECT_EQ(points[1].phase, Phase::kPrefill);
+  EXPECT_EQ(points[1].rows, 16);
+}
+
 TEST(StepCostModelTest, FollowsWhatStepsReallyTake) {
   StepCostModel costs;
   costs.Measure(Decode(4, 1), 10 * kMs);
