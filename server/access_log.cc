@@ -2,12 +2,20 @@
 
 #include <spdlog/spdlog.h>
 
+#include <cstddef>
+
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/time.h"
 
 namespace anyprec {
+namespace {
+
+// Messages are short but where they quote.
+constexpr size_t kMaxMessageBytes = 500;
+
+}  // namespace
 
 std::string AccessLogLine(absl::string_view id, absl::string_view rpc,
                           const absl::Status& status,
@@ -16,7 +24,9 @@ std::string AccessLogLine(absl::string_view id, absl::string_view rpc,
       absl::StrCat(id, " ", rpc, " ", absl::StatusCodeToString(status.code()));
   if (!status.ok()) {
     // Escaped: a message may quote what a client sent.
-    absl::StrAppend(&line, " \"", absl::CHexEscape(status.message()), "\"");
+    absl::StrAppend(
+        &line, " \"",
+        absl::CHexEscape(status.message().substr(0, kMaxMessageBytes)), "\"");
   }
   if (stats.total == absl::ZeroDuration()) return line;  // Never accepted.
   absl::StrAppend(&line, " prompt=", stats.prompt_tokens,

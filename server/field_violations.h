@@ -1,5 +1,6 @@
 // Collects what is wrong with a request, field by field, so that a client
-// learns of all its mistakes at once.
+// learns of its mistakes at once: of the first ones, as all of it travels in
+// gRPC's trailers, which clients cut off at 8 KiB.
 //
 // Thread-compatible.
 #ifndef ANYPREC_SERVER_FIELD_VIOLATIONS_H_
@@ -17,14 +18,17 @@ class FieldViolations {
   // `description` names the value found and the values allowed.
   void Add(absl::string_view field, absl::string_view description);
 
-  int size() const { return bad_request_.field_violations_size(); }
+  // All that were added, told or not.
+  int size() const { return size_; }
 
   // OK where nothing was added. Otherwise INVALID_ARGUMENT, whose message holds
-  // every violation and whose payload is a google.rpc.BadRequest.
+  // the first violations and whose payload is a google.rpc.BadRequest of them.
   absl::Status ToStatus() const;
 
  private:
   google::rpc::BadRequest bad_request_;
+  size_t bytes_ = 0;  // of its texts
+  int size_ = 0;
 };
 
 }  // namespace anyprec

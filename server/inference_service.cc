@@ -1,5 +1,6 @@
 #include "server/inference_service.h"
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,9 +20,8 @@
 namespace anyprec {
 namespace {
 
-// Places in the queue become free with every request that ends, which takes
-// some hundred milliseconds on the machines we know.
-constexpr absl::Duration kRetryDelay = absl::Seconds(1);
+// Where GenerateUnaryRequest keeps what Generate takes.
+constexpr char kUnaryPrefix[] = "generation.";
 
 absl::Time RpcDeadline(const grpc::CallbackServerContext& context) {
   return absl::FromChrono(context.deadline());
@@ -31,8 +31,11 @@ absl::Status Loading() {
   return absl::UnavailableError("the server is loading its model");
 }
 
-absl::Status QueueFull(absl::Status status) {
-  AttachRetry(kRetryDelay, "QUEUE_FULL", status);
+// For a refusal of the engine: with RetryInfo and ErrorInfo.
+absl::Status ToRefusal(absl::Status status) {
+  if (const std::optional<Refusal> refusal = RefusalOf(status)) {
+    AttachRetry(refusal->retry_after, refusal->reason, status);
+  }
   return status;
 }
 
@@ -69,14 +72,22 @@ void InferenceService::Start(Serving serving) {
   ready_ = true;
 }
 
-absl::Status InferenceService::Admit() const {
-  if (!ready_) return Loading();
-  const int waiting = serving_->engine->Stats().waiting;
-  if (waiting >= serving_->max_queued_requests) {
-    return QueueFull(absl::ResourceExhaustedError(
-        absl::StrCat(waiting, " requests are waiting; the queue is full")));
-  }
-  return absl::OkStatus();
+absl::Status InferenceService::Admit(AdmissionQuery query,
+                                     size_t text_bytes) const {
+  query.prompt_tokens += prompt_estimate_.Tokens(text_bytes);
+  return ToRefusal(serving_->engine->Admit(query));
+}
+
+// What `plan` makes of a request, given what admits it.
+template <typename PlanFunction>
+auto InferenceService::Plan(const PlanFunction& plan) {
+  size_t bytes = 0;
+  auto made = plan([&](const AdmissionQuery& query, size_t text_bytes) {
+    bytes = text_bytes;
+    return Admit(query, text_bytes);
+  });
+  if (made.ok()) prompt_estimate_.Learn(bytes, made->request.prompt.size());
+  return made;
 }
 
 absl::StatusOr<EngineCall> InferenceService::Submit(Request request,
@@ -87,7 +98,7 @@ absl::StatusOr<EngineCall> InferenceService::Submit(Request request,
   }
   auto streams = SampleStreams::Submit(request, samples, *serving_->engine);
   if (absl::IsResourceExhausted(streams.status())) {
-    return QueueFull(streams.status());
+    return ToRefusal(streams.status());
   }
   if (absl::IsInvalidArgument(streams.status())) {
     return EngineViolation(streams.status());
@@ -100,10 +111,12 @@ absl::StatusOr<EngineCall> InferenceService::Submit(Request request,
 absl::StatusOr<grpc::ServerWriteReactor<v1::GenerateResponse>*>
 InferenceService::TryGenerate(const grpc::CallbackServerContext& context,
                               const v1::GenerateRequest& request) {
-  RETURN_IF_ERROR(Admit());
-  ASSIGN_OR_RETURN(GenerationPlan plan,
-                   PlanGeneration(request, serving_->model, absl::Now(),
-                                  RpcDeadline(context), ""));
+  if (!ready_) return Loading();
+  ASSIGN_OR_RETURN(GenerationPlan plan, Plan([&](AdmitFunction admit) {
+                     return PlanGeneration(request, serving_->model,
+                                           absl::Now(), RpcDeadline(context),
+                                           /*field_prefix=*/"", admit);
+                   }));
   ASSIGN_OR_RETURN(EngineCall call, Submit(std::move(plan.request), plan.n));
   return NewGenerateReactor(std::move(call), plan.echo);
 }
@@ -112,11 +125,13 @@ absl::StatusOr<grpc::ServerUnaryReactor*> InferenceService::TryGenerateUnary(
     const grpc::CallbackServerContext& context,
     const v1::GenerateUnaryRequest& request,
     v1::GenerateUnaryResponse* response) {
-  RETURN_IF_ERROR(Admit());
-  ASSIGN_OR_RETURN(
-      GenerationPlan plan,
-      PlanGeneration(request.generation(), serving_->model, absl::Now(),
-                     RpcDeadline(context), "generation."));
+  if (!ready_) return Loading();
+  ASSIGN_OR_RETURN(GenerationPlan plan, Plan([&](AdmitFunction admit) {
+                     return PlanGeneration(
+                         request.generation(), serving_->model, absl::Now(),
+                         RpcDeadline(context), kUnaryPrefix, admit);
+                   }));
+  RETURN_IF_ERROR(CheckUnarySize(plan, kUnaryPrefix));
   ASSIGN_OR_RETURN(EngineCall call, Submit(std::move(plan.request), plan.n));
   return NewGenerateUnaryReactor(std::move(call), plan.echo, response);
 }
@@ -124,10 +139,11 @@ absl::StatusOr<grpc::ServerUnaryReactor*> InferenceService::TryGenerateUnary(
 absl::StatusOr<grpc::ServerUnaryReactor*> InferenceService::TryScore(
     const grpc::CallbackServerContext& context, const v1::ScoreRequest& request,
     v1::ScoreResponse* response) {
-  RETURN_IF_ERROR(Admit());
-  ASSIGN_OR_RETURN(
-      ScorePlan plan,
-      PlanScore(request, serving_->model, absl::Now(), RpcDeadline(context)));
+  if (!ready_) return Loading();
+  ASSIGN_OR_RETURN(ScorePlan plan, Plan([&](AdmitFunction admit) {
+                     return PlanScore(request, serving_->model, absl::Now(),
+                                      RpcDeadline(context), admit);
+                   }));
   ASSIGN_OR_RETURN(EngineCall call, Submit(std::move(plan.request), 1));
   return NewScoreReactor(std::move(call), plan.context_tokens, response);
 }

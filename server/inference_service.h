@@ -6,6 +6,7 @@
 #define ANYPREC_SERVER_INFERENCE_SERVICE_H_
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -16,6 +17,7 @@
 #include "runtime/engine/engine.h"
 #include "server/delivery_thread.h"
 #include "server/engine_reactors.h"
+#include "server/prompt_estimate.h"
 #include "server/request_conversion.h"
 
 namespace anyprec {
@@ -26,7 +28,6 @@ class InferenceService final : public v1::InferenceService::CallbackService {
     Engine* engine = nullptr;  // outlives all calls
     ServedModel model;
     v1::GetModelResponse description;  // all but the state
-    int max_queued_requests = 0;
   };
 
   // REQUIRES: called once.
@@ -54,9 +55,11 @@ class InferenceService final : public v1::InferenceService::CallbackService {
                                      v1::GetModelResponse* response) override;
 
  private:
-  // OK, or why no work is taken now. Decided before a prompt is tokenized, so
-  // that refusing stays cheap under overload.
-  absl::Status Admit() const;
+  // OK, or why a request is not taken now. Decided before its prompt is
+  // tokenized, so that refusing stays cheap under overload.
+  absl::Status Admit(AdmissionQuery query, size_t text_bytes) const;
+  template <typename PlanFunction>
+  auto Plan(const PlanFunction& plan);
   absl::StatusOr<EngineCall> Submit(Request request, int samples);
 
   // What the RPCs of these names do, but for refusals.
@@ -76,6 +79,7 @@ class InferenceService final : public v1::InferenceService::CallbackService {
   std::string NewRequestId();
 
   DeliveryThread delivery_;
+  PromptEstimate prompt_estimate_;
   std::unique_ptr<const Serving> serving_;  // set before ready_
   std::atomic<bool> ready_ = false;
   std::atomic<uint64_t> requests_ = 0;

@@ -7,10 +7,16 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <fstream>
 #include <memory>
+#include <new>
 #include <string>
+#include <system_error>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -18,6 +24,7 @@
 #include "absl/time/clock.h"
 #include "kernels/status_macros.h"
 #include "runtime/engine/engine.h"
+#include "server/container_limits.h"
 #include "server/grpc_server.h"
 #include "server/health_probe.h"
 #include "server/inference_service.h"
@@ -41,11 +48,29 @@ constexpr absl::Duration kFlushGrace = absl::Seconds(2);
 // How soon a broken engine ends the process, so that something restarts it.
 constexpr absl::Duration kHealthInterval = absl::Seconds(1);
 
+// Fits what the options leave open to the container that we may run in.
+void FitIntoContainer(ServerOptions& options) {
+  // The share that the engine takes of a machine, too.
+  constexpr double kKvCacheShare = 1.0 / 8;
+  const ContainerLimits limits = ReadContainerLimits();
+  const int cores =
+      std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+  if (options.threads == 0 && limits.cpus.has_value() && *limits.cpus < cores) {
+    options.threads = *limits.cpus;
+    spdlog::info("the container has {} of {} cores", options.threads, cores);
+  }
+  if (options.kv_cache_gb == 0 && limits.memory_bytes.has_value()) {
+    options.kv_cache_gb =
+        kKvCacheShare * 1e-9 * static_cast<double>(*limits.memory_bytes);
+  }
+}
+
 // REQUIRES: `options` are valid.
 EngineOptions ToEngineOptions(const ServerOptions& options) {
   EngineOptions engine;
   engine.max_sequences = options.max_sequences;
   engine.max_queued_requests = options.max_queued_requests;
+  engine.max_queue_time = absl::Seconds(options.max_queue_time);
   engine.prefill_chunk_tokens = options.prefill_chunk;
   engine.max_context_tokens = options.max_context;
   engine.kv_cache_bytes = static_cast<size_t>(options.kv_cache_gb * 1e9);
@@ -68,15 +93,36 @@ ServedModel ToServedModel(const Engine& engine, const Tokenizer* tokenizer) {
   return served;
 }
 
+absl::Status PortFileError(const std::string& path) {
+  return absl::UnavailableError(absl::StrCat(
+      "--port_file: cannot write \"", path, "\": ", std::strerror(errno)));
+}
+
+// Renamed into place, so that a reader never sees half a number.
+absl::Status WritePortFile(const std::string& path, int port) {
+  const std::string partial = path + ".partial";
+  std::ofstream file(partial);
+  file << port << "\n";
+  file.close();
+  if (file.fail() || std::rename(partial.c_str(), path.c_str()) != 0) {
+    const absl::Status status = PortFileError(path);
+    std::remove(partial.c_str());
+    return status;
+  }
+  return absl::OkStatus();
+}
+
+// Before a model is loaded in vain.
+absl::Status CheckPortFile(const std::string& path) {
+  const std::string partial = path + ".partial";
+  if (!std::ofstream(partial).is_open()) return PortFileError(path);
+  std::remove(partial.c_str());
+  return absl::OkStatus();
+}
+
 absl::Status Announce(const GrpcServer& server, const std::string& port_file) {
   if (!port_file.empty()) {
-    // Renamed into place, so that a reader never sees half a number.
-    const std::string partial = port_file + ".partial";
-    std::ofstream(partial) << server.port() << "\n";
-    if (std::rename(partial.c_str(), port_file.c_str()) != 0) {
-      return absl::UnavailableError(
-          absl::StrCat("--port_file: cannot write \"", port_file, "\""));
-    }
+    RETURN_IF_ERROR(WritePortFile(port_file, server.port()));
   }
   std::printf("listening on %s\n", server.address().c_str());
   std::fflush(stdout);
@@ -91,7 +137,11 @@ absl::Status WaitWhileHealthy(const Engine& engine, SignalWatcher& signals) {
   return absl::OkStatus();
 }
 
-absl::Status Serve(const ServerOptions& options, SignalWatcher& signals) {
+absl::Status Serve(ServerOptions options, SignalWatcher& signals) {
+  if (!options.port_file.empty()) {
+    RETURN_IF_ERROR(CheckPortFile(options.port_file));
+  }
+  FitIntoContainer(options);
   InferenceService service;
   // First the port, so that a wrong one costs no loading; until the model is
   // there, calls are answered with UNAVAILABLE.
@@ -119,7 +169,6 @@ absl::Status Serve(const ServerOptions& options, SignalWatcher& signals) {
   serving.model = ToServedModel(*engine, loaded.tokenizer.get());
   serving.description =
       DescribeModel(loaded.name, engine->model(), serving.model, backend_name);
-  serving.max_queued_requests = options.max_queued_requests;
   service.Start(std::move(serving));
   signals.Defer();
   server->SetServing(true);
@@ -169,5 +218,14 @@ int Main(const std::vector<std::string>& arguments) {
 }  // namespace anyprec
 
 int main(int argc, char** argv) {
-  return anyprec::Main(std::vector<std::string>(argv + 1, argv + argc));
+  // The standard library throws where memory or threads run out.
+  try {
+    return anyprec::Main(std::vector<std::string>(argv + 1, argv + argc));
+  } catch (const std::bad_alloc&) {
+    std::fprintf(stderr, "anyprec-server: out of memory\n");
+  } catch (const std::system_error& error) {
+    std::fprintf(stderr, "anyprec-server: the system refused: %s\n",
+                 error.what());
+  }
+  return anyprec::kExitFailure;
 }

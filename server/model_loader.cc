@@ -31,8 +31,10 @@ absl::StatusOr<std::unique_ptr<Backend>> CreateBackend(
   CpuBackendOptions cpu;
   cpu.threads = options.threads;
   cpu.pin_threads = options.pin_threads;
-  cpu.mode =
-      options.compute == "fp32" ? ComputeMode::kFloat32 : ComputeMode::kInt16;
+  // An unquantized model knows fp32 only.
+  const bool fp32 =
+      options.compute == "fp32" || options.max_bits == kUnquantizedBits;
+  cpu.mode = fp32 ? ComputeMode::kFloat32 : ComputeMode::kInt16;
   return CreateCpuBackend(cpu);
 }
 

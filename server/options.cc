@@ -51,7 +51,14 @@ absl::Status Validate(const ServerOptions& options) {
   RETURN_IF_ERROR(CheckRange("max_sequences", options.max_sequences, 1, 4096));
   RETURN_IF_ERROR(CheckRange("max_queued_requests", options.max_queued_requests,
                              1, 1 << 20));
+  RETURN_IF_ERROR(
+      CheckRange("max_queue_time", options.max_queue_time, 0.1, 86400.0));
   RETURN_IF_ERROR(CheckRange("max_context", options.max_context, 0, 1 << 24));
+  if (options.max_context == 1) {
+    return absl::InvalidArgumentError(
+        "--max_context is 1; a prompt and an answer need 2 at least, 0 takes "
+        "the model's");
+  }
   RETURN_IF_ERROR(
       CheckRange("prefill_chunk", options.prefill_chunk, 1, 1 << 16));
   if (const auto policy = ParsePrecisionPolicy(options.policy); !policy.ok()) {
@@ -89,12 +96,17 @@ FlagSet ServerFlags(ServerOptions& options) {
             "Bind each compute thread to a core. Good on a machine of its own, "
             "bad on a shared one.");
   flags.Add("compute", &options.compute,
-            "Arithmetic on the CPU: int16 is faster, fp32 exact.",
+            "Arithmetic on the CPU: int16 is faster (and prompts are computed "
+            "in bf16 where the processor has it); fp32 is exact, and the same "
+            "on every machine but for rounding.",
             {"int16", "fp32"});
   flags.Add("max_sequences", &options.max_sequences,
             "Sequences that share a step; the others wait.");
   flags.Add("max_queued_requests", &options.max_queued_requests,
             "Requests that may wait; more are refused.");
+  flags.Add("max_queue_time", &options.max_queue_time,
+            "Seconds of predicted work before a new request's first token; a "
+            "request that finds more is refused, and told when to come back.");
   flags.Add("max_context", &options.max_context,
             "Tokens of prompt and answer together; 0 takes the model's.");
   flags.Add("prefill_chunk", &options.prefill_chunk,
@@ -135,7 +147,12 @@ absl::StatusOr<ServerOptions> ParseServerOptions(
   RETURN_IF_ERROR(flags.Parse(arguments).status());
   if (!options.config.empty()) {
     ASSIGN_OR_RETURN(const std::string json, ReadFile(options.config));
-    RETURN_IF_ERROR(flags.SetFromJson(json, options.config));
+    const std::string path = options.config;
+    RETURN_IF_ERROR(flags.SetFromJson(json, path));
+    if (options.config != path) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(path, ": has \"config\"; one file cannot name another"));
+    }
   }
   ASSIGN_OR_RETURN(const std::vector<std::string> positional,
                    flags.Parse(arguments));

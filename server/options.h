@@ -22,6 +22,7 @@ struct ServerOptions {
   std::string compute = "int16";
   int max_sequences = 64;
   int max_queued_requests = 1024;
+  double max_queue_time = 60;
   int max_context = 0;
   int prefill_chunk = 512;
   std::string policy = "slo";

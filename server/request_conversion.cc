@@ -24,8 +24,14 @@ constexpr float kMaxTemperature = 100.0f;
 constexpr float kMinRepetitionPenalty = 0.01f;
 constexpr float kMaxRepetitionPenalty = 100.0f;
 constexpr float kMaxPenalty = 2.0f;
+constexpr int kMaxPriority = 100;
 // A day: longer waits are as good as none, and absl::Duration stays finite.
 constexpr double kMaxMilliseconds = 24.0 * 3600 * 1000;
+// A microsecond, shorter than any step.
+constexpr double kMinMilliseconds = 1e-3;
+
+// gRPC's limit for a message, which clients keep unless told otherwise.
+constexpr int64_t kMaxUnaryBytes = int64_t{4} << 20;
 
 // Texts are encoded on gRPC's threads, so those that no context could hold are
 // refused unread. Text of any language has tokens of 3 to 6 bytes; only long
@@ -137,6 +143,12 @@ StopCriteria ConvertStopping(const v1::StoppingCriteria& message,
   StopCriteria stopping;
   stopping.ignore_eos = message.ignore_eos();
   check.InRange("stop", message.stop_size(), 0, kMaxStopStrings);
+  check.InRange("stop_token_ids", message.stop_token_ids_size(), 0,
+                kMaxStopTokenIds);
+  if (message.stop_size() > kMaxStopStrings ||
+      message.stop_token_ids_size() > kMaxStopTokenIds) {
+    return stopping;
+  }
   if (message.stop_size() > 0 && model.tokenizer == nullptr) {
     check.Fail("stop", "the model has no tokenizer; use stop_token_ids");
   }
@@ -149,8 +161,6 @@ StopCriteria ConvertStopping(const v1::StoppingCriteria& message,
     }
     stopping.stop.push_back(message.stop(i));
   }
-  check.InRange("stop_token_ids", message.stop_token_ids_size(), 0,
-                kMaxStopTokenIds);
   for (int i = 0; i < message.stop_token_ids_size(); ++i) {
     check.InRange(absl::StrCat("stop_token_ids[", i, "]"),
                   message.stop_token_ids(i), 0, model.vocab_size - 1);
@@ -161,7 +171,7 @@ StopCriteria ConvertStopping(const v1::StoppingCriteria& message,
 
 void CheckMilliseconds(absl::string_view field, double value,
                        const FieldChecker& check) {
-  check.AboveZero(field, value, kMaxMilliseconds);
+  check.InRange(field, value, kMinMilliseconds, kMaxMilliseconds);
 }
 
 Slo ConvertSlo(const v1::SloSpec& message, const FieldChecker& check) {
@@ -235,11 +245,18 @@ absl::StatusOr<std::vector<TokenId>> EncodeConversation(
     check.Fail("messages", "is empty; a conversation has a message at least");
     return std::vector<TokenId>();
   }
+  // Each message has a token at least, its markup.
+  if (conversation.messages_size() > model.max_context_tokens) {
+    return check.Refuse("messages",
+                        absl::StrCat("has ", conversation.messages_size(),
+                                     " messages; the context holds ",
+                                     model.max_context_tokens, " tokens"));
+  }
   std::vector<ChatMessage> messages;
   size_t bytes = 0;
   for (const v1::ChatMessage& message : conversation.messages()) {
     messages.push_back({message.role(), message.content()});
-    bytes += message.content().size();
+    bytes += message.role().size() + message.content().size();
   }
   RETURN_IF_ERROR(CheckTextBytes("messages", bytes, model, check));
   absl::StatusOr<std::vector<TokenId>> ids = model.chat_template->Encode(
@@ -281,6 +298,39 @@ absl::StatusOr<std::vector<TokenId>> ConvertPrompt(
   }
   check.Fail("prompt", "is missing; set text, token_ids or chat");
   return std::vector<TokenId>();
+}
+
+size_t TextBytes(const v1::Conversation& conversation) {
+  size_t bytes = 0;
+  for (const v1::ChatMessage& message : conversation.messages()) {
+    bytes += message.content().size();
+  }
+  return bytes;
+}
+
+size_t TextBytes(const v1::GenerateRequest& message) {
+  switch (message.prompt_case()) {
+    case v1::GenerateRequest::kText:
+      return message.text().size();
+    case v1::GenerateRequest::kChat:
+      return TextBytes(message.chat());
+    default:
+      return 0;
+  }
+}
+
+// All but the prompt's tokens, which are those of `request`.
+AdmissionQuery ToQuery(const Request& request, const ServedModel& model) {
+  AdmissionQuery query;
+  const PrecisionSpec& precision = request.precision;
+  query.min_bits = precision.fixed_bits.value_or(
+      precision.min_bits.value_or(model.seed_bits));
+  query.max_bits = precision.fixed_bits.value_or(
+      precision.max_bits.value_or(model.max_bits));
+  query.priority = request.priority;
+  query.slo = precision.slo;
+  query.deadline = request.deadline;
+  return query;
 }
 
 const char* PromptField(const v1::GenerateRequest& message) {
@@ -337,7 +387,8 @@ absl::Time EarlierDeadline(absl::Time rpc_deadline, absl::Time now,
 
 absl::StatusOr<GenerationPlan> PlanGeneration(
     const v1::GenerateRequest& message, const ServedModel& model,
-    absl::Time now, absl::Time rpc_deadline, absl::string_view field_prefix) {
+    absl::Time now, absl::Time rpc_deadline, absl::string_view field_prefix,
+    AdmitFunction admit) {
   FieldViolations violations;
   const FieldChecker check(field_prefix, violations);
   GenerationPlan plan;
@@ -349,6 +400,8 @@ absl::StatusOr<GenerationPlan> PlanGeneration(
   request.precision =
       ConvertPrecision(message.precision(), model, check.Below("precision"));
   request.priority = message.precision().priority();
+  check.InRange("precision.priority", request.priority, -kMaxPriority,
+                kMaxPriority);
   request.deadline = EarlierDeadline(
       rpc_deadline, now, message.precision().slo().has_deadline_ms(),
       message.precision().slo().deadline_ms());
@@ -360,6 +413,13 @@ absl::StatusOr<GenerationPlan> PlanGeneration(
   }
 
   const int earlier_violations = violations.size();
+  if (earlier_violations == 0) {
+    AdmissionQuery query = ToQuery(request, model);
+    query.min_tokens =
+        MinAnswerTokens(request.stopping, message.stopping().max_tokens());
+    query.prompt_tokens = message.token_ids().ids_size();
+    RETURN_IF_ERROR(admit(query, TextBytes(message)));
+  }
   ASSIGN_OR_RETURN(request.prompt, ConvertPrompt(message, model, check));
   if (request.prompt.empty() && violations.size() == earlier_violations) {
     check.Fail(PromptField(message), "is a prompt of no tokens");
@@ -371,9 +431,29 @@ absl::StatusOr<GenerationPlan> PlanGeneration(
   return plan;
 }
 
+absl::Status CheckUnarySize(const GenerationPlan& plan,
+                            absl::string_view field_prefix) {
+  // As they are encoded at most: a token with its text, and an alternative.
+  constexpr int64_t kTokenBytes = 32;
+  constexpr int64_t kAlternativeBytes = 14;
+  const Request& request = plan.request;
+  const int64_t per_token =
+      kTokenBytes + kAlternativeBytes * request.top_logprobs.value_or(0);
+  const int64_t tokens = int64_t{plan.n} * request.stopping.max_tokens;
+  if (tokens * per_token <= kMaxUnaryBytes) return absl::OkStatus();
+  FieldViolations violations;
+  return FieldChecker(field_prefix, violations)
+      .Refuse("stopping.max_tokens",
+              absl::StrCat("allows ", tokens, " tokens in all, of up to ",
+                           per_token, " bytes each; one message takes ",
+                           kMaxUnaryBytes, " bytes. Lower it, n or logprobs, ",
+                           "or use Generate"));
+}
+
 absl::StatusOr<ScorePlan> PlanScore(const v1::ScoreRequest& message,
                                     const ServedModel& model, absl::Time now,
-                                    absl::Time rpc_deadline) {
+                                    absl::Time rpc_deadline,
+                                    AdmitFunction admit) {
   FieldViolations violations;
   const FieldChecker check("", violations);
   ScorePlan plan;
@@ -397,6 +477,11 @@ absl::StatusOr<ScorePlan> PlanScore(const v1::ScoreRequest& message,
     return violations.ToStatus();
   }
   const bool is_text = message.input_case() == v1::ScoreRequest::kText;
+  if (violations.size() == 0) {
+    AdmissionQuery query = ToQuery(request, model);
+    query.prompt_tokens = message.token_ids().ids_size();
+    RETURN_IF_ERROR(admit(query, message.text().size()));
+  }
   if (is_text) {
     ASSIGN_OR_RETURN(request.prompt,
                      EncodeText(message.text(), /*add_special=*/true,

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <system_error>
 
 #include "kernels/check.h"
 
@@ -69,12 +70,21 @@ void PinTo(int core) {
 ThreadPool::ThreadPool(const Options& options) {
   int threads = options.threads;
   if (threads <= 0) threads = static_cast<int>(AvailableCores().size());
-  for (int i = 1; i < threads; ++i) {
-    workers_.emplace_back([this, i, pin = options.pin] { RunWorker(i, pin); });
+  workers_.reserve(threads);
+  try {
+    for (int i = 1; i < threads; ++i) {
+      workers_.emplace_back(
+          [this, i, pin = options.pin] { RunWorker(i, pin); });
+    }
+  } catch (const std::system_error&) {
+    Stop();
+    throw;
   }
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { Stop(); }
+
+void ThreadPool::Stop() {
   stop_ = true;
   ++wake_ups_;
   wake_ups_.notify_all();

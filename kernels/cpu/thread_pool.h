@@ -29,6 +29,7 @@ class ThreadPool {
     bool pin = false;
   };
 
+  // Throws std::system_error where the system gives no such number of threads.
   explicit ThreadPool(const Options& options);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -58,6 +59,7 @@ class ThreadPool {
     uint32_t ranges = 0;
   };
 
+  void Stop();
   void RunWorker(int index, bool pin);
   // Runs ranges until none is unclaimed. True if it ran one.
   bool RunRanges();

@@ -58,6 +58,9 @@ class LlamaEngine : public Engine {
         max_context_tokens_(max_context_tokens),
         loop_(std::move(loop)) {}
 
+  absl::Status Admit(const AdmissionQuery& query) const override {
+    return loop_->Admit(query);
+  }
   absl::StatusOr<std::unique_ptr<ResponseStream>> Submit(
       Request request) override {
     return loop_->Submit(std::move(request));
@@ -165,6 +168,7 @@ EngineLoopOptions LoopOptions(const EngineOptions& options, int context,
   loop.limits.has_tokenizer = tokenizer != nullptr;
   loop.limits.eos_ids = EosIds(model, tokenizer);
   loop.max_queued_requests = options.max_queued_requests;
+  loop.max_queue_time = options.max_queue_time;
   loop.kv_blocks = kv_blocks;
   loop.kv_block_tokens = options.kv_block_tokens;
   return loop;

@@ -18,6 +18,7 @@
 #include "runtime/engine/engine_stats.h"
 #include "runtime/engine/response_stream.h"
 #include "runtime/model/llama_model.h"
+#include "runtime/scheduler/admission.h"
 #include "runtime/scheduler/precision_policy.h"
 #include "runtime/scheduler/request.h"
 #include "runtime/tokenizer/tokenizer.h"
@@ -27,6 +28,9 @@ namespace anyprec {
 struct EngineOptions {
   int max_sequences = 64;  // in one step
   int max_queued_requests = 1024;
+  // Predicted work before a new request's first token, at the lowest
+  // precisions; more is refused.
+  absl::Duration max_queue_time = absl::InfiniteDuration();
   int prefill_chunk_tokens = 512;  // prompt tokens in one step, all sequences
   int max_context_tokens = 0;      // 0: the model's
   int kv_block_tokens = 16;
@@ -52,11 +56,15 @@ class Engine {
       const EngineOptions& options, std::unique_ptr<Backend> backend,
       std::unique_ptr<LlamaModel> model, const Tokenizer* tokenizer);
 
+  // What Submit() would say of the queue, for a request that is not there yet:
+  // RESOURCE_EXHAUSTED with a Refusal where it is full or the request's SLO
+  // could not be kept even at its floor; UNAVAILABLE: draining.
+  virtual absl::Status Admit(const AdmissionQuery& query) const = 0;
+
   // INVALID_ARGUMENT: the message is "field: value, needs range", where field
   // is a path in Request, such as "sampling.top_p" or "stopping.stop[2]".
-  // RESOURCE_EXHAUSTED: the queue is full; UNAVAILABLE: draining;
-  // DEADLINE_EXCEEDED: already past; the status of Health() where that is not
-  // OK.
+  // RESOURCE_EXHAUSTED, UNAVAILABLE: as Admit(); DEADLINE_EXCEEDED: already
+  // past; the status of Health() where that is not OK.
   virtual absl::StatusOr<std::unique_ptr<ResponseStream>> Submit(
       Request request) = 0;
 

@@ -1,6 +1,8 @@
 #include "runtime/engine/engine_loop.h"
 
+#include <algorithm>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -9,6 +11,9 @@
 
 namespace anyprec {
 namespace {
+
+// How soon a refused request may find a place where nothing is known yet.
+constexpr absl::Duration kMinRetryDelay = absl::Milliseconds(100);
 
 std::vector<RowCount> RowCounts(const StepPlan& plan) {
   std::vector<RowCount> counts;
@@ -51,34 +56,76 @@ EngineLoop::~EngineLoop() {
   thread_.join();
 }
 
+// Whether work is taken at all.
+absl::Status EngineLoop::CheckOpen() const {
+  RETURN_IF_ERROR(health_);
+  if (draining_) return absl::UnavailableError("the engine is draining");
+  return absl::OkStatus();
+}
+
+int EngineLoop::LowestBitsFor(const AdmissionQuery& query) const {
+  return LowestBits(options_.scheduler.policy, precision_limits_,
+                    query.min_bits, query.max_bits);
+}
+
+// Whether the queue has room for one request more, and time.
+absl::Status EngineLoop::CheckQueue(const AdmissionQuery& query,
+                                    absl::Time now) const {
+  const int places =
+      options_.scheduler.max_sequences + options_.max_queued_requests;
+  QueueSnapshot queue = queue_;
+  queue.prompts.insert(queue.prompts.end(), unseen_.begin(), unseen_.end());
+  if (in_flight_ >= places) {
+    const absl::Duration step = known_costs_->Predict(queue.decodes);
+    const int steps = queue.tokens_left.empty() ? 0 : queue.tokens_left.front();
+    return RefusedStatus(
+        absl::StrCat("queue: ", in_flight_, " requests, takes ", places),
+        {std::string(kQueueFull), std::max(kMinRetryDelay, steps * step)});
+  }
+  return CheckAdmission(query, LowestBitsFor(query), queue, *known_costs_, now,
+                        options_.max_queue_time);
+}
+
+absl::Status EngineLoop::Admit(const AdmissionQuery& query) const {
+  const absl::Time now = absl::Now();
+  const std::lock_guard lock(mutex_);
+  RETURN_IF_ERROR(CheckOpen());
+  return CheckQueue(query, now);
+}
+
 absl::StatusOr<std::unique_ptr<ResponseStream>> EngineLoop::Submit(
     Request request) {
   RETURN_IF_ERROR(ValidateRequest(request, options_.limits));
-  RETURN_IF_ERROR(scheduler_.CheckFits(static_cast<int>(request.prompt.size()),
-                                       request.stopping.max_tokens));
+  const int prompt_tokens = static_cast<int>(request.prompt.size());
+  RETURN_IF_ERROR(
+      scheduler_.CheckFits(prompt_tokens, request.stopping.max_tokens));
   const absl::Time now = absl::Now();
   if (request.deadline <= now) {
     return absl::DeadlineExceededError(
         absl::StrCat("deadline: ", absl::FormatTime(request.deadline),
                      ", needs a time to come"));
   }
+  const BitsRange bits = ResolveBits(request.precision, options_.limits);
+  AdmissionQuery query;
+  query.prompt_tokens = prompt_tokens;
+  query.min_tokens = MinAnswerTokens(
+      request.stopping,
+      request.stopping.max_tokens_given ? request.stopping.max_tokens : 0);
+  query.min_bits = bits.min;
+  query.max_bits = bits.max;
+  query.priority = request.priority;
+  query.slo = request.precision.slo;
+  query.deadline = request.deadline;
   uint64_t id;
   uint64_t seed;
   {
     const std::lock_guard lock(mutex_);
-    RETURN_IF_ERROR(health_);
-    if (draining_) return absl::UnavailableError("the engine is draining");
-    const int places =
-        options_.scheduler.max_sequences + options_.max_queued_requests;
-    if (in_flight_ >= places) {
-      return absl::ResourceExhaustedError(
-          absl::StrCat("queue: ", in_flight_, " requests, takes ", places));
-    }
+    RETURN_IF_ERROR(CheckOpen());
+    RETURN_IF_ERROR(CheckQueue(query, now));
     ++in_flight_;
     id = next_id_++;
     seed = absl::Uniform<uint64_t>(seeds_);
   }
-  const BitsRange bits = ResolveBits(request.precision, options_.limits);
   auto generation = std::make_unique<Generation>(
       id, std::move(request), bits, seed, options_.limits, tokenizer_, now);
   std::unique_ptr<ResponseStream> stream =
@@ -86,6 +133,11 @@ absl::StatusOr<std::unique_ptr<ResponseStream>> EngineLoop::Submit(
   {
     const std::lock_guard lock(mutex_);
     incoming_.push_back(std::move(generation));
+    unseen_.push_back(
+        {DueTime(now, query.slo, query.deadline, query.priority), prompt_tokens,
+         known_costs_->Predict(
+             {Phase::kPrefill, LowestBitsFor(query), prompt_tokens}),
+         /*waits=*/true});
   }
   work_.notify_all();
   return stream;
@@ -153,6 +205,7 @@ bool EngineLoop::WaitForWork() {
     cancel_all_ = cancel_requested_;
     health = health_;
     scheduler_.SetLimits(precision_limits_);
+    taken_in_ = unseen_.size();
   }
   for (std::unique_ptr<Generation>& generation : incoming) {
     Sequence& sequence = generation->sequence();
@@ -282,13 +335,20 @@ void EngineLoop::Publish() {
   counts_.precision_drops = scheduler_.num_drops();
   counts_.precision_limits = scheduler_.limits();
   const absl::Time now = absl::Now();
+  std::shared_ptr<const StepCostModel> costs;
   if (now - step_costs_time_ >= kStepCostsAge || generations_.empty()) {
     counts_.step_costs = costs_.Points();
+    costs = std::make_shared<const StepCostModel>(costs_);
     step_costs_time_ = now;
   }
+  QueueSnapshot queue = scheduler_.Snapshot();
   {
     const std::lock_guard lock(mutex_);
     stats_ = counts_;
+    if (costs != nullptr) known_costs_ = std::move(costs);
+    queue_ = std::move(queue);
+    unseen_.erase(unseen_.begin(), unseen_.begin() + taken_in_);
+    taken_in_ = 0;
     in_flight_ -= static_cast<int>(ended_.size());
     handing_out_ = !ended_.empty();
   }

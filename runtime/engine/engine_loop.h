@@ -28,6 +28,7 @@
 #include "runtime/engine/response_stream.h"
 #include "runtime/engine/sampler.h"
 #include "runtime/kv/block_pool.h"
+#include "runtime/scheduler/admission.h"
 #include "runtime/scheduler/precision_policy.h"
 #include "runtime/scheduler/request.h"
 #include "runtime/scheduler/scheduler.h"
@@ -40,6 +41,7 @@ struct EngineLoopOptions {
   SchedulerOptions scheduler;
   ModelLimits limits;
   int max_queued_requests = 1024;  // accepted beyond scheduler.max_sequences
+  absl::Duration max_queue_time = absl::InfiniteDuration();
   int kv_blocks = 0;
   int kv_block_tokens = 16;
 };
@@ -58,6 +60,7 @@ class EngineLoop {
   EngineLoop(const EngineLoop&) = delete;
   EngineLoop& operator=(const EngineLoop&) = delete;
 
+  absl::Status Admit(const AdmissionQuery& query) const;
   absl::StatusOr<std::unique_ptr<ResponseStream>> Submit(Request request);
   absl::Status SetPrecisionLimits(const PrecisionLimits& limits);
   EngineStats Stats() const;
@@ -76,6 +79,9 @@ class EngineLoop {
   void Deliver(const StepPlan& plan, std::span<const float> logits);
   void HandleFailure(const absl::Status& failure);
   void End(Generations::iterator generation);
+  int LowestBitsFor(const AdmissionQuery& query) const;
+  absl::Status CheckOpen() const;
+  absl::Status CheckQueue(const AdmissionQuery& query, absl::Time now) const;
   void CountStep(const StepPlan& plan);
   void Publish();
 
@@ -110,6 +116,12 @@ class EngineLoop {
   absl::Status health_;
   PrecisionLimits precision_limits_;
   EngineStats stats_;
+  std::shared_ptr<const StepCostModel> known_costs_;
+  QueueSnapshot queue_;
+  // Accepted after queue_ was seen; the first `taken_in_` of them are the
+  // scheduler's by now.
+  std::vector<PendingPrompt> unseen_;
+  size_t taken_in_ = 0;
 
   std::thread thread_;  // last: starts when all else is there
 };

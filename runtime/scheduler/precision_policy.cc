@@ -111,13 +111,7 @@ Rung Forecast::Evaluate(std::vector<int> bits) const {
   Rung rung;
   rung.bits = std::move(bits);
   const absl::Duration step = DecodeStepTime(rung.bits);
-  const absl::Duration budget = TokenBudget();
-  // Prompts get the part of the time that decodes leave (Scheduler lets chunks
-  // shrink for their sake): the less, the slower the first tokens.
-  const double share =
-      budget == absl::InfiniteDuration() || budget <= absl::ZeroDuration()
-          ? 1
-          : std::clamp(1 - absl::FDivDuration(step, budget), 0.1, 1.0);
+  const double share = PromptShare(step, TokenBudget());
   absl::Duration prompts;
   int64_t prompt_rows = 0;
   const auto chunks_of = [this](int64_t rows) {
@@ -269,6 +263,23 @@ std::string ToString(const PrecisionPolicy& policy) {
       return absl::StrCat(kLadderName, ":", policy.floor_at_load);
   }
   return "unknown";
+}
+
+double PromptShare(absl::Duration step, absl::Duration token_budget) {
+  if (token_budget == absl::InfiniteDuration()) return 1;
+  // However late an answer is, chunks have a least size.
+  constexpr double kLeast = 0.1;
+  if (token_budget <= absl::ZeroDuration()) return kLeast;
+  return std::clamp(1 - absl::FDivDuration(step, token_budget), kLeast, 1.0);
+}
+
+int LowestBits(const PrecisionPolicy& policy, const PrecisionLimits& limits,
+               int min_bits, int max_bits) {
+  const int high = std::clamp(limits.max_bits, min_bits, max_bits);
+  const int low = std::clamp(limits.min_bits, min_bits, high);
+  return policy.kind == PrecisionPolicy::Kind::kFixed
+             ? std::clamp(policy.bits, low, high)
+             : low;
 }
 
 std::vector<int> ChoosePrecisions(const PrecisionPolicy& policy,

@@ -91,6 +91,15 @@ std::vector<int> ChoosePrecisions(const PrecisionPolicy& policy,
                                   const PolicyInput& input,
                                   const StepCostModel& costs);
 
+// The lowest precision that `policy` would ever give within a request's own
+// range.
+int LowestBits(const PrecisionPolicy& policy, const PrecisionLimits& limits,
+               int min_bits, int max_bits);
+
+// Part of the time that prompts get beside decode steps of `step`, where
+// running answers want a token every `token_budget` and chunks shrink for that.
+double PromptShare(absl::Duration step, absl::Duration token_budget);
+
 inline constexpr double kHeadroom = 0.95;
 inline constexpr double kRaiseHeadroom = 0.85;
 

@@ -43,6 +43,14 @@ struct StopCriteria {
   bool ignore_eos = false;
 };
 
+// How long an answer will be for certain: only one that nothing can end early
+// is as long as it may be.
+inline int MinAnswerTokens(const StopCriteria& stopping, int max_tokens) {
+  const bool ends_early = !stopping.ignore_eos || !stopping.stop.empty() ||
+                          !stopping.stop_token_ids.empty();
+  return ends_early || max_tokens <= 0 ? 1 : max_tokens;
+}
+
 // What latency a request asks for. Absent members ask for nothing.
 struct Slo {
   std::optional<absl::Duration> ttft;  // submission to first token

@@ -1,6 +1,7 @@
 #include "runtime/scheduler/scheduler.h"
 
 #include <algorithm>
+#include <array>
 #include <tuple>
 
 #include "absl/strings/str_cat.h"
@@ -38,12 +39,8 @@ int TokensLeft(const Sequence& sequence) {
 // What rank goes by.
 absl::Time DueTime(const Sequence& sequence) {
   const Request& request = sequence.request;
-  absl::Time due =
-      std::min(request.deadline, sequence.submitted + Scheduler::kPatience);
-  if (request.precision.slo.ttft.has_value()) {
-    due = std::min(due, sequence.submitted + *request.precision.slo.ttft);
-  }
-  return due - request.priority * Scheduler::kPatience;
+  return DueTime(sequence.submitted, request.precision.slo, request.deadline,
+                 request.priority);
 }
 
 bool Decodes(const Sequence& sequence) {
@@ -346,6 +343,40 @@ void Scheduler::AssignPrecisions(std::vector<SequenceStep>& steps,
     while (running_[i] != step.sequence) ++i;
     if (!step.sequence->recomputing()) step.bits = bits[i];
   }
+}
+
+QueueSnapshot Scheduler::Snapshot() const {
+  QueueSnapshot snapshot;
+  snapshot.max_sequences = options_.max_sequences;
+  snapshot.prefill_chunk_tokens = options_.prefill_chunk_tokens;
+  std::array<RowCount, std::tuple_size_v<BitsHistogram>> decodes = {};
+  const auto add = [&](const Sequence& sequence, bool waits) {
+    const int bits = LowestBits(options_.policy, limits_, sequence.min_bits,
+                                sequence.max_bits);
+    if (!Decodes(sequence)) {
+      const int rows = sequence.pending_rows();
+      snapshot.prompts.push_back(
+          {DueTime(sequence), rows,
+           costs_.Predict({Phase::kPrefill, bits, rows,
+                           int64_t{rows} * sequence.computed}),
+           waits});
+    } else if (sequence.request.precision.slo.tpot.has_value()) {
+      snapshot.token_budget =
+          std::min(snapshot.token_budget, *sequence.request.precision.slo.tpot);
+    }
+    if (waits) return;
+    decodes[bits].bits = bits;
+    ++decodes[bits].rows;
+    decodes[bits].context += sequence.tokens.size();
+    snapshot.tokens_left.push_back(TokensLeft(sequence));
+  };
+  for (const Sequence* const sequence : running_) add(*sequence, false);
+  for (const Sequence* const sequence : waiting_) add(*sequence, true);
+  std::sort(snapshot.tokens_left.begin(), snapshot.tokens_left.end());
+  for (const RowCount& group : decodes) {
+    if (group.rows > 0) snapshot.decodes.push_back(group);
+  }
+  return snapshot;
 }
 
 void Scheduler::Commit(const StepPlan& plan, std::span<const TokenId> sampled,

@@ -32,6 +32,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "runtime/kv/block_pool.h"
+#include "runtime/scheduler/admission.h"
 #include "runtime/scheduler/precision_policy.h"
 #include "runtime/scheduler/sequence.h"
 #include "runtime/scheduler/step_cost_model.h"
@@ -50,8 +51,6 @@ struct SchedulerOptions {
 
 class Scheduler {
  public:
-  static constexpr absl::Duration kPatience = absl::Seconds(30);
-
   Scheduler(const SchedulerOptions& options, BlockPool& pool,
             const StepCostModel& costs);
 
@@ -77,6 +76,9 @@ class Scheduler {
 
   // Ends a sequence, waiting or running, and frees its blocks.
   void Remove(Sequence* sequence);
+
+  // What a new request would find.
+  QueueSnapshot Snapshot() const;
 
   int num_running() const { return static_cast<int>(running_.size()); }
   int num_waiting() const { return static_cast<int>(waiting_.size()); }

@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "absl/status/status.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
@@ -58,6 +59,13 @@ absl::string_view Strip(absl::string_view text) {
   return StripRight(StripLeft(text));
 }
 
+// A role as messages quote it: it may be of any length.
+std::string Quoted(absl::string_view role) {
+  constexpr size_t kMaxBytes = 40;
+  return absl::StrCat("\"", absl::CHexEscape(role.substr(0, kMaxBytes)),
+                      role.size() > kMaxBytes ? "...\"" : "\"");
+}
+
 absl::Status CheckRoles(std::span<const ChatMessage> messages) {
   if (messages.empty()) {
     return absl::InvalidArgumentError("messages: none, needs one at least");
@@ -66,8 +74,8 @@ absl::Status CheckRoles(std::span<const ChatMessage> messages) {
     const std::string& role = messages[i].role;
     if (role == "system" || role == "user" || role == "assistant") continue;
     return absl::InvalidArgumentError(
-        absl::StrCat("messages[", i, "].role: \"", role,
-                     "\", needs \"system\", \"user\" or \"assistant\""));
+        absl::StrCat("messages[", i, "].role: ", Quoted(role),
+                     ", needs \"system\", \"user\" or \"assistant\""));
   }
   return absl::OkStatus();
 }

@@ -81,6 +81,8 @@ TEST_F(LongRequestTest, AClientThatDisappearsIsCancelled) {
 
 TEST_F(LongRequestTest, AMissedDeadlineIsAnErrorAndStopsTheWork) {
   v1::GenerateRequest request = RequestOf(kLongAnswer, 4);
+  // It might end in time, for all that anybody knows.
+  request.mutable_stopping()->set_ignore_eos(false);
   request.mutable_precision()->mutable_slo()->set_deadline_ms(300);
   const Answer answer = Generate(stub(), request);
   EXPECT_EQ(answer.status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
@@ -89,11 +91,24 @@ TEST_F(LongRequestTest, AMissedDeadlineIsAnErrorAndStopsTheWork) {
   EXPECT_EQ(state.kv_blocks_free(), state.kv_blocks_total());
 }
 
+TEST_F(LongRequestTest, ADeadlineThatCannotBeKeptIsRefusedAtOnce) {
+  const int64_t before = server_->WaitUntilIdle().steps();
+  v1::GenerateRequest request = RequestOf(kLongAnswer, 4);
+  request.mutable_precision()->mutable_slo()->set_deadline_ms(300);
+  const Answer answer = Generate(stub(), request);
+  EXPECT_EQ(answer.status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_NE(answer.status.error_details().find("PREDICTED_LATE"),
+            std::string::npos);
+  EXPECT_EQ(server_->WaitUntilIdle().steps(), before);
+}
+
 TEST_F(LongRequestTest, TheRpcsOwnDeadlineHoldsAsWell) {
   grpc::ClientContext context;
   context.set_deadline(
       absl::ToChronoTime(absl::Now() + absl::Milliseconds(300)));
-  const auto reader = stub().Generate(&context, RequestOf(kLongAnswer, 4));
+  v1::GenerateRequest request = RequestOf(kLongAnswer, 4);
+  request.mutable_stopping()->set_ignore_eos(false);
+  const auto reader = stub().Generate(&context, request);
   v1::GenerateResponse piece;
   while (reader->Read(&piece)) {
   }

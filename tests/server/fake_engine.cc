@@ -55,6 +55,12 @@ class FakeEngine::Stream final : public ResponseStream {
 FakeEngine::FakeEngine() = default;
 FakeEngine::~FakeEngine() = default;
 
+absl::Status FakeEngine::Admit(const AdmissionQuery& query) const {
+  absl::MutexLock lock(&mutex_);
+  queries_.push_back(query);
+  return admission_;
+}
+
 absl::StatusOr<std::unique_ptr<ResponseStream>> FakeEngine::Submit(
     Request request) {
   absl::MutexLock lock(&mutex_);
@@ -91,6 +97,16 @@ EngineStats FakeEngine::Stats() const {
 }
 
 void FakeEngine::Drain(absl::Time) {}
+
+void FakeEngine::AdmitWith(absl::Status status) {
+  absl::MutexLock lock(&mutex_);
+  admission_ = std::move(status);
+}
+
+std::vector<AdmissionQuery> FakeEngine::queries() const {
+  absl::MutexLock lock(&mutex_);
+  return queries_;
+}
 
 void FakeEngine::RefuseWith(absl::Status status) {
   absl::MutexLock lock(&mutex_);

@@ -16,6 +16,7 @@ class FakeEngine final : public Engine {
   FakeEngine();
   ~FakeEngine() override;
 
+  absl::Status Admit(const AdmissionQuery& query) const override;
   absl::StatusOr<std::unique_ptr<ResponseStream>> Submit(
       Request request) override;
   absl::Status SetPrecisionLimits(const PrecisionLimits& limits) override;
@@ -27,6 +28,10 @@ class FakeEngine final : public Engine {
 
   // The answer to every Submit() from now on, where not OK.
   void RefuseWith(absl::Status status);
+  // The same for Admit().
+  void AdmitWith(absl::Status status);
+  // What Admit() was asked.
+  std::vector<AdmissionQuery> queries() const;
   void SetWaiting(int waiting);
 
   // Waits for submission number `index` and returns the request.
@@ -45,6 +50,8 @@ class FakeEngine final : public Engine {
 
   mutable absl::Mutex mutex_;
   absl::Status refusal_ ABSL_GUARDED_BY(mutex_);
+  absl::Status admission_ ABSL_GUARDED_BY(mutex_);
+  mutable std::vector<AdmissionQuery> queries_ ABSL_GUARDED_BY(mutex_);
   int waiting_ ABSL_GUARDED_BY(mutex_) = 0;
   PrecisionLimits limits_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::shared_ptr<State>> states_ ABSL_GUARDED_BY(mutex_);

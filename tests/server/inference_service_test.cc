@@ -73,7 +73,6 @@ class InferenceServiceTest : public ::testing::Test {
     serving.model.max_bits = 8;
     serving.model.max_context_tokens = engine_.max_context_tokens();
     serving.description.mutable_model()->set_name("fake");
-    serving.max_queued_requests = 4;
     service_.Start(std::move(serving));
   }
 
@@ -333,7 +332,7 @@ TEST_F(InferenceServiceTest, BadRequestsNeverReachTheEngine) {
   EXPECT_EQ(engine_.submissions(), 0);
 }
 
-TEST_F(InferenceServiceTest, AFullQueueSaysWhenToTryAgain) {
+TEST_F(InferenceServiceTest, ARefusalSaysWhyAndWhenToTryAgain) {
   Start();
   const auto expect_retry = [this] {
     grpc::ClientContext context;
@@ -342,18 +341,58 @@ TEST_F(InferenceServiceTest, AFullQueueSaysWhenToTryAgain) {
     EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
     const google::rpc::Status details = FromGrpcStatus(status);
     google::rpc::RetryInfo retry;
-    bool found = false;
+    google::rpc::ErrorInfo info;
+    int found = 0;
     for (const auto& detail : details.details()) {
-      found |= detail.UnpackTo(&retry);
+      found += detail.UnpackTo(&retry) ? 1 : 0;
+      found += detail.UnpackTo(&info) ? 1 : 0;
     }
-    EXPECT_TRUE(found);
-    EXPECT_GT(retry.retry_delay().seconds(), 0);
+    EXPECT_EQ(found, 2);
+    EXPECT_EQ(retry.retry_delay().seconds(), 2);
+    EXPECT_EQ(retry.retry_delay().nanos(), 500'000'000);
+    EXPECT_EQ(info.reason(), kPredictedLate);
   };
-  engine_.SetWaiting(4);
+  const absl::Status refused = RefusedStatus(
+      "too late", {std::string(kPredictedLate), absl::Milliseconds(2500)});
+  engine_.AdmitWith(refused);
   expect_retry();
-  engine_.SetWaiting(0);
-  engine_.RefuseWith(absl::ResourceExhaustedError("the queue is full"));
+  EXPECT_EQ(engine_.submissions(), 0);
+  engine_.AdmitWith(absl::OkStatus());
+  engine_.RefuseWith(refused);
   expect_retry();
+}
+
+TEST_F(InferenceServiceTest, AdmissionHearsOfTheRequestBeforeItIsTokenized) {
+  Start();
+  engine_.AdmitWith(RefusedStatus("full", {std::string(kQueueFull), {}}));
+  v1::GenerateRequest request = TextRequest(std::string(1000, 'x'));
+  request.mutable_stopping()->set_max_tokens(7);
+  request.mutable_stopping()->set_ignore_eos(true);
+  v1::PrecisionSpec& precision = *request.mutable_precision();
+  precision.set_min_bits(4);
+  precision.set_priority(2);
+  precision.mutable_slo()->set_ttft_ms(50);
+  grpc::ClientContext context;
+  stub_->Generate(&context, request)->Finish();
+  const std::vector<AdmissionQuery> queries = engine_.queries();
+  ASSERT_EQ(queries.size(), 1u);
+  EXPECT_GT(queries[0].prompt_tokens, 100);
+  EXPECT_LT(queries[0].prompt_tokens, 1000);
+  EXPECT_EQ(queries[0].min_tokens, 7);
+  EXPECT_EQ(queries[0].min_bits, 4);
+  EXPECT_EQ(queries[0].max_bits, 8);
+  EXPECT_EQ(queries[0].priority, 2);
+  EXPECT_EQ(queries[0].slo.ttft, absl::Milliseconds(50));
+}
+
+TEST_F(InferenceServiceTest, AWrongRequestIsNotJudgedByTheQueue) {
+  Start();
+  engine_.AdmitWith(RefusedStatus("full", {std::string(kQueueFull), {}}));
+  v1::GenerateRequest request = TextRequest("hi");
+  request.mutable_precision()->set_fixed_bits(9);
+  grpc::ClientContext context;
+  EXPECT_EQ(stub_->Generate(&context, request)->Finish().error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
 }
 
 TEST_F(InferenceServiceTest, AnEngineThatDrainsIsUnavailable) {

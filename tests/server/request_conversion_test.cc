@@ -44,6 +44,10 @@ std::vector<std::string> ViolatedFields(const absl::Status& status) {
   return fields;
 }
 
+absl::Status AdmitAll(const AdmissionQuery&, size_t) {
+  return absl::OkStatus();
+}
+
 class RequestConversionTest : public ::testing::Test {
  protected:
   RequestConversionTest() {
@@ -64,7 +68,7 @@ class RequestConversionTest : public ::testing::Test {
       const std::string& text,
       absl::Time rpc_deadline = absl::InfiniteFuture()) {
     return PlanGeneration(FromText<v1::GenerateRequest>(text), model_, kNow,
-                          rpc_deadline, "");
+                          rpc_deadline, "", &AdmitAll);
   }
 
   std::vector<std::string> Violations(const std::string& text) {
@@ -248,10 +252,64 @@ TEST_F(RequestConversionTest, AllMistakesAreReportedAtOnce) {
               HasSubstr("precision.fixed_bits: is 12; must be in [3, 8]"));
 }
 
+TEST_F(RequestConversionTest, ManyMistakesFitIntoGrpcsTrailers) {
+  std::string text = "text: 'a' stopping {";
+  for (int i = 0; i < 64; ++i) text += " stop_token_ids: -1";
+  const absl::Status status = Plan(text + "}").status();
+  EXPECT_THAT(std::string(status.message()), HasSubstr(" more"));
+  EXPECT_LT(ToGrpcStatus(status).error_details().size(), 4000u);
+  // One of any length is quoted in part.
+  const absl::Status role =
+      Plan("chat { messages { role: '" + std::string(3000, '\x01') + "' } }")
+          .status();
+  EXPECT_THAT(ViolatedFields(role), ElementsAre("chat.messages"));
+  EXPECT_LT(role.message().size(), 500u);
+}
+
+TEST_F(RequestConversionTest, AConversationHasNoMoreMessagesThanTokens) {
+  std::string text = "chat {";
+  for (int i = 0; i < 101; ++i) text += " messages {}";
+  EXPECT_THAT(Violations(text + "}"), ElementsAre("chat.messages"));
+}
+
+TEST_F(RequestConversionTest, AUnaryAnswerMustFitIntoAMessage) {
+  GenerationPlan plan;
+  plan.n = 16;
+  plan.request.stopping.max_tokens = 1300;
+  EXPECT_TRUE(CheckUnarySize(plan, "generation.").ok());
+  plan.request.top_logprobs = 20;
+  EXPECT_THAT(ViolatedFields(CheckUnarySize(plan, "generation.")),
+              ElementsAre("generation.stopping.max_tokens"));
+}
+
+TEST_F(RequestConversionTest, AdmissionIsAskedOnceAllButThePromptIsRight) {
+  int asked = 0;
+  const auto refuse = [&asked](const AdmissionQuery& query, size_t text_bytes) {
+    ++asked;
+    EXPECT_EQ(query.prompt_tokens, 0);
+    EXPECT_EQ(query.min_tokens, 7);
+    EXPECT_EQ(query.min_bits, 5);
+    EXPECT_EQ(query.max_bits, 5);
+    EXPECT_EQ(text_bytes, 3u);
+    return absl::ResourceExhaustedError("full");
+  };
+  const auto plan = [&](const std::string& text) {
+    return PlanGeneration(FromText<v1::GenerateRequest>(text), model_, kNow,
+                          absl::InfiniteFuture(), "", refuse)
+        .status();
+  };
+  EXPECT_TRUE(absl::IsInvalidArgument(plan("text: 'abc' sampling { n: 0 }")));
+  EXPECT_EQ(asked, 0);
+  EXPECT_TRUE(absl::IsResourceExhausted(
+      plan("text: 'abc' stopping { max_tokens: 7 ignore_eos: true } "
+           "precision { fixed_bits: 5 }")));
+  EXPECT_EQ(asked, 1);
+}
+
 TEST_F(RequestConversionTest, FieldsOfANestedMessageCarryThePrefix) {
-  const auto plan =
-      PlanGeneration(FromText<v1::GenerateRequest>("sampling { n: -1 }"),
-                     model_, kNow, absl::InfiniteFuture(), "generation.");
+  const auto plan = PlanGeneration(
+      FromText<v1::GenerateRequest>("sampling { n: -1 }"), model_, kNow,
+      absl::InfiniteFuture(), "generation.", &AdmitAll);
   EXPECT_THAT(ViolatedFields(plan.status()),
               ElementsAre("generation.sampling.n", "generation.prompt"));
 }
@@ -293,7 +351,7 @@ TEST_F(RequestConversionTest, WithoutATokenizerOnlyTokenIdsAreTaken) {
 TEST_F(RequestConversionTest, ScoringRunsThePromptAtOneFixedPrecision) {
   const auto plan =
       PlanScore(FromText<v1::ScoreRequest>("text: 'abc' context_tokens: 2"),
-                model_, kNow, absl::InfiniteFuture());
+                model_, kNow, absl::InfiniteFuture(), &AdmitAll);
   ASSERT_TRUE(plan.ok()) << plan.status();
   EXPECT_EQ(plan->request.prompt.size(), 4u);
   EXPECT_EQ(plan->request.stopping.max_tokens, 0);
@@ -305,7 +363,7 @@ TEST_F(RequestConversionTest, ScoringRunsThePromptAtOneFixedPrecision) {
 TEST_F(RequestConversionTest, WrongScoreRequestsAreNamed) {
   const auto violations = [this](const std::string& text) {
     return ViolatedFields(PlanScore(FromText<v1::ScoreRequest>(text), model_,
-                                    kNow, absl::InfiniteFuture())
+                                    kNow, absl::InfiniteFuture(), &AdmitAll)
                               .status());
   };
   EXPECT_THAT(violations(""), ElementsAre("input"));

@@ -252,7 +252,7 @@ TEST(SchedulerTest, UrgentWorkDoesNotStarveARequestWithoutDeadline) {
   // Due kPatience after its submission, it yields to work due before that.
   EXPECT_LT(
       world.ended().at(patient)->first_scheduled - absl::FromUnixSeconds(1000),
-      2 * Scheduler::kPatience);
+      2 * kPatience);
 }
 
 TEST(SchedulerTest, ImportantWorkDoesNotStarveWhatWaitsLongEnough) {
@@ -274,8 +274,8 @@ TEST(SchedulerTest, ImportantWorkDoesNotStarveWhatWaitsLongEnough) {
   // twice as much as the engine can do.
   const absl::Duration waited =
       world.ended().at(patient)->first_scheduled - absl::FromUnixSeconds(1000);
-  EXPECT_GT(waited, 2 * Scheduler::kPatience);
-  EXPECT_LT(waited, 5 * Scheduler::kPatience);
+  EXPECT_GT(waited, 2 * kPatience);
+  EXPECT_LT(waited, 5 * kPatience);
 }
 
 TEST(SchedulerTest, AChunkShrinksForTheSakeOfAnAnswersPace) {

@@ -1,0 +1,158 @@
+#include "runtime/scheduler/admission.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <utility>
+
+#include "absl/strings/cord.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "runtime/scheduler/precision_policy.h"
+
+namespace anyprec {
+namespace {
+
+constexpr absl::string_view kPayload = "anyprec/refusal";
+
+// Sooner than this nothing has changed: about the time of a few steps.
+constexpr absl::Duration kMinRetry = absl::Milliseconds(50);
+// Where nothing better is known: a request misses its target on an idle server.
+constexpr absl::Duration kLongRetry = absl::Seconds(10);
+
+std::string Format(absl::Duration time) {
+  return absl::StrCat(absl::ToInt64Milliseconds(time), " ms");
+}
+
+absl::Status PredictedLate(absl::string_view what, absl::Duration predicted,
+                           absl::Duration wanted, absl::Duration retry_after) {
+  return RefusedStatus(
+      absl::StrCat(what, ": ", Format(predicted),
+                   " predicted at the lowest precision and the present load, ",
+                   Format(wanted), " wanted"),
+      {std::string(kPredictedLate), retry_after});
+}
+
+// Steps until a place is free for one that `ahead` others wait before.
+int StepsToPlace(const QueueSnapshot& queue, int ahead) {
+  const int running = static_cast<int>(queue.tokens_left.size());
+  const int lacking = running + ahead + 1 - queue.max_sequences;
+  if (lacking <= 0 || running == 0) return 0;
+  const int index = lacking - 1;
+  // Beyond those that run: as if they came again.
+  return queue.tokens_left[index % running] +
+         index / running * queue.tokens_left.back();
+}
+
+}  // namespace
+
+absl::Time DueTime(absl::Time submitted, const Slo& slo, absl::Time deadline,
+                   int priority) {
+  absl::Time due = std::min(deadline, submitted + kPatience);
+  if (slo.ttft.has_value()) due = std::min(due, submitted + *slo.ttft);
+  return due - priority * kPatience;
+}
+
+std::optional<AdmissionForecast> ForecastAdmission(const AdmissionQuery& query,
+                                                   int bits,
+                                                   const QueueSnapshot& queue,
+                                                   const StepCostModel& costs,
+                                                   absl::Time now) {
+  const absl::Duration own = costs.Predict(
+      {Phase::kPrefill, bits, std::max(1, query.prompt_tokens)});
+  std::vector<RowCount> decodes = queue.decodes;
+  decodes.push_back({Phase::kDecode, bits, 1});
+  // One group for each precision.
+  for (RowCount& group : decodes) {
+    if (&group == &decodes.back() || group.bits != bits) continue;
+    ++group.rows;
+    decodes.pop_back();
+    break;
+  }
+  const absl::Duration step = costs.Predict(decodes);
+  if (own <= absl::ZeroDuration() || step <= absl::ZeroDuration()) {
+    return std::nullopt;
+  }
+  const absl::Time due =
+      DueTime(now, query.slo, query.deadline, query.priority);
+  absl::Duration prompts = own;
+  int64_t rows = query.prompt_tokens;
+  int waiting_ahead = 0;
+  for (const PendingPrompt& prompt : queue.prompts) {
+    if (prompt.due > due) continue;
+    prompts += prompt.time;
+    rows += prompt.rows;
+    waiting_ahead += prompt.waits ? 1 : 0;
+  }
+  const int64_t chunks = (rows + queue.prefill_chunk_tokens - 1) /
+                         std::max(1, queue.prefill_chunk_tokens);
+  AdmissionForecast forecast;
+  forecast.step = step;
+  forecast.first_token =
+      StepsToPlace(queue, waiting_ahead) * step +
+      std::max(prompts + chunks * step,
+               prompts / PromptShare(step, queue.token_budget));
+  forecast.total =
+      forecast.first_token + std::max(0, query.min_tokens - 1) * step;
+  return forecast;
+}
+
+absl::Status CheckAdmission(const AdmissionQuery& query, int bits,
+                            const QueueSnapshot& queue,
+                            const StepCostModel& costs, absl::Time now,
+                            absl::Duration max_queue_time) {
+  const std::optional<AdmissionForecast> forecast =
+      ForecastAdmission(query, bits, queue, costs, now);
+  if (!forecast.has_value()) return absl::OkStatus();
+  const bool idle = queue.tokens_left.empty() && queue.prompts.empty();
+  const auto after = [idle](absl::Duration late) {
+    return idle ? kLongRetry : std::max(kMinRetry, late);
+  };
+  const auto misses = [](absl::Duration predicted, absl::Duration wanted) {
+    return predicted > kHeadroom * wanted;
+  };
+  const Slo& slo = query.slo;
+  if (slo.ttft.has_value() && misses(forecast->first_token, *slo.ttft)) {
+    return PredictedLate("time to first token", forecast->first_token,
+                         *slo.ttft, after(forecast->first_token - *slo.ttft));
+  }
+  if (slo.tpot.has_value() && misses(forecast->step, *slo.tpot)) {
+    const int steps = queue.tokens_left.empty() ? 0 : queue.tokens_left.front();
+    return PredictedLate("time per token", forecast->step, *slo.tpot,
+                         after(steps * forecast->step));
+  }
+  const absl::Duration deadline_in = query.deadline - now;
+  if (misses(forecast->total, deadline_in)) {
+    return PredictedLate("end", forecast->total, deadline_in,
+                         after(forecast->total - deadline_in));
+  }
+  if (forecast->first_token > max_queue_time && !idle) {
+    return RefusedStatus(absl::StrCat("queue: ", Format(forecast->first_token),
+                                      " of work before the first token, takes ",
+                                      Format(max_queue_time)),
+                         {std::string(kQueueFull),
+                          after(forecast->first_token - max_queue_time)});
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RefusedStatus(absl::string_view message, const Refusal& refusal) {
+  absl::Status status = absl::ResourceExhaustedError(message);
+  status.SetPayload(
+      kPayload,
+      absl::Cord(absl::StrCat(refusal.reason, " ",
+                              absl::ToInt64Nanoseconds(refusal.retry_after))));
+  return status;
+}
+
+std::optional<Refusal> RefusalOf(const absl::Status& status) {
+  const absl::optional<absl::Cord> payload = status.GetPayload(kPayload);
+  if (!payload.has_value()) return std::nullopt;
+  const std::pair<std::string, std::string> parts =
+      absl::StrSplit(std::string(*payload), ' ');
+  int64_t nanoseconds = 0;
+  if (!absl::SimpleAtoi(parts.second, &nanoseconds)) return std::nullopt;
+  return Refusal{parts.first, absl::Nanoseconds(nanoseconds)};
+}
+
+}  // namespace anyprec

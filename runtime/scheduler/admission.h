@@ -1,0 +1,96 @@
+// Admission: whether a new request could keep its SLO at the load of the
+// moment, even at its floor. One that could not is better told so at once than
+// after it has cost others their time.
+//
+// A pure function of a snapshot of the queue and of measured step times.
+#ifndef ANYPREC_RUNTIME_SCHEDULER_ADMISSION_H_
+#define ANYPREC_RUNTIME_SCHEDULER_ADMISSION_H_
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "runtime/scheduler/request.h"
+#include "runtime/scheduler/step_cost_model.h"
+
+namespace anyprec {
+
+// What is known of a request before its prompt is tokenized.
+struct AdmissionQuery {
+  int prompt_tokens = 0;  // perhaps estimated
+  int min_tokens = 0;     // of its answer: what it will have for certain
+  int min_bits = 0;       // what it may run at
+  int max_bits = 0;
+  int priority = 0;
+  Slo slo;
+  absl::Time deadline = absl::InfiniteFuture();
+};
+
+// A prompt that is yet to be computed.
+struct PendingPrompt {
+  absl::Time due;  // its rank among the waiting (Scheduler)
+  int rows = 0;
+  absl::Duration time;  // to compute it, at the lowest precision
+  bool waits = false;   // for a place
+};
+
+// The queue, as the engine's thread last saw it.
+struct QueueSnapshot {
+  std::vector<PendingPrompt> prompts;
+  std::vector<RowCount> decodes;  // of all that run, at the lowest precisions
+  std::vector<int> tokens_left;   // of all that run; ascending
+  // Least time per token that one of them allows.
+  absl::Duration token_budget = absl::InfiniteDuration();
+  int max_sequences = 0;
+  int prefill_chunk_tokens = 0;
+};
+
+// When a request would get what it asks for.
+struct AdmissionForecast {
+  absl::Duration first_token;  // from now
+  absl::Duration step;         // of its decodes
+  absl::Duration total;        // with min_tokens
+};
+
+// For a request at `bits`; nullopt where the costs are not known yet.
+std::optional<AdmissionForecast> ForecastAdmission(const AdmissionQuery& query,
+                                                   int bits,
+                                                   const QueueSnapshot& queue,
+                                                   const StepCostModel& costs,
+                                                   absl::Time now);
+
+// The rank of a request among those that wait; earlier goes first.
+absl::Time DueTime(absl::Time submitted, const Slo& slo, absl::Time deadline,
+                   int priority);
+
+// A request without deadline or target is due this long after it came; a level
+// of priority is worth as much.
+inline constexpr absl::Duration kPatience = absl::Seconds(30);
+
+// OK, or RESOURCE_EXHAUSTED with a Refusal: at `bits`, the lowest that it may
+// get, the request would miss a target or its deadline, or wait longer than
+// `max_queue_time`.
+absl::Status CheckAdmission(const AdmissionQuery& query, int bits,
+                            const QueueSnapshot& queue,
+                            const StepCostModel& costs, absl::Time now,
+                            absl::Duration max_queue_time);
+
+// Why a request was refused that might be taken later.
+struct Refusal {
+  std::string reason;  // kQueueFull or kPredictedLate
+  absl::Duration retry_after;
+};
+
+inline constexpr absl::string_view kQueueFull = "QUEUE_FULL";
+inline constexpr absl::string_view kPredictedLate = "PREDICTED_LATE";
+
+// RESOURCE_EXHAUSTED that carries a Refusal.
+absl::Status RefusedStatus(absl::string_view message, const Refusal& refusal);
+std::optional<Refusal> RefusalOf(const absl::Status& status);
+
+}  // namespace anyprec
+
+#endif  // ANYPREC_RUNTIME_SCHEDULER_ADMISSION_H_

@@ -1,0 +1,151 @@
+#include "runtime/scheduler/admission.h"
+
+#include <string>
+
+#include "absl/strings/match.h"
+#include "gtest/gtest.h"
+
+namespace anyprec {
+namespace {
+
+constexpr absl::Duration kMs = absl::Milliseconds(1);
+const absl::Time kNow = absl::FromUnixSeconds(1000);
+
+// A decode step takes its bits in ms, 16 rows twice that; 100 prompt rows 50.
+StepCostModel Costs() {
+  StepCostModel costs;
+  for (int bits = 3; bits <= 8; ++bits) {
+    costs.Measure({Phase::kDecode, bits, 1}, bits * kMs);
+    costs.Measure({Phase::kDecode, bits, 16}, 2 * bits * kMs);
+    costs.Measure({Phase::kPrefill, bits, 100}, 50 * kMs);
+  }
+  return costs;
+}
+
+QueueSnapshot Idle() {
+  QueueSnapshot queue;
+  queue.max_sequences = 4;
+  queue.prefill_chunk_tokens = 100;
+  return queue;
+}
+
+AdmissionQuery Query() {
+  AdmissionQuery query;
+  query.prompt_tokens = 100;
+  query.min_tokens = 11;
+  return query;
+}
+
+absl::Status Check(const AdmissionQuery& query, const QueueSnapshot& queue,
+                   int bits = 3) {
+  return CheckAdmission(query, bits, queue, Costs(), kNow,
+                        10 * absl::Seconds(1));
+}
+
+TEST(AdmissionTest, ForecastsAPromptAndItsAnswer) {
+  const auto forecast = ForecastAdmission(Query(), 3, Idle(), Costs(), kNow);
+  ASSERT_TRUE(forecast.has_value());
+  EXPECT_EQ(forecast->step, 3 * kMs);
+  EXPECT_EQ(forecast->first_token, 53 * kMs);
+  EXPECT_EQ(forecast->total, 83 * kMs);
+}
+
+TEST(AdmissionTest, CountsThePromptsThatGoFirst) {
+  QueueSnapshot queue = Idle();
+  queue.prompts = {{kNow + kMs, 100, 50 * kMs, true},
+                   {kNow + absl::Hours(1), 100, 50 * kMs, true}};
+  const auto forecast = ForecastAdmission(Query(), 3, queue, Costs(), kNow);
+  EXPECT_EQ(forecast->first_token, (2 * 53) * kMs);
+  // What is more urgent goes before both.
+  AdmissionQuery urgent = Query();
+  urgent.priority = 1;
+  EXPECT_EQ(ForecastAdmission(urgent, 3, queue, Costs(), kNow)->first_token,
+            53 * kMs);
+}
+
+TEST(AdmissionTest, CountsTheStepsUntilAPlaceIsFree) {
+  QueueSnapshot queue = Idle();
+  queue.max_sequences = 2;
+  queue.tokens_left = {10, 40};
+  queue.decodes = {{Phase::kDecode, 3, 2}};
+  const absl::Duration step = Costs().Predict({Phase::kDecode, 3, 3});
+  EXPECT_EQ(ForecastAdmission(Query(), 3, queue, Costs(), kNow)->first_token,
+            10 * step + 50 * kMs + step);
+  queue.prompts = {{kNow, 0, absl::ZeroDuration(), true}};
+  EXPECT_EQ(ForecastAdmission(Query(), 3, queue, Costs(), kNow)->first_token,
+            40 * step + 50 * kMs + step);
+}
+
+TEST(AdmissionTest, PromptsGetWhatTheAnswersLeave) {
+  QueueSnapshot queue = Idle();
+  queue.token_budget = 6 * kMs;  // half of it is a step of one row
+  EXPECT_EQ(ForecastAdmission(Query(), 3, queue, Costs(), kNow)->first_token,
+            100 * kMs);
+}
+
+TEST(AdmissionTest, TakesWhatCanBeKeptAtTheFloor) {
+  AdmissionQuery query = Query();
+  EXPECT_TRUE(Check(query, Idle()).ok());
+  query.slo.ttft = 60 * kMs;
+  query.slo.tpot = 4 * kMs;
+  query.deadline = kNow + 100 * kMs;
+  EXPECT_TRUE(Check(query, Idle()).ok());
+}
+
+void ExpectRefused(const AdmissionQuery& query, const QueueSnapshot& queue,
+                   int bits, const std::string& what) {
+  const absl::Status status = Check(query, queue, bits);
+  EXPECT_TRUE(absl::IsResourceExhausted(status)) << status;
+  EXPECT_TRUE(absl::StrContains(status.message(), what)) << status;
+  const auto refusal = RefusalOf(status);
+  ASSERT_TRUE(refusal.has_value());
+  EXPECT_EQ(refusal->reason, kPredictedLate);
+  EXPECT_GT(refusal->retry_after, absl::ZeroDuration());
+}
+
+TEST(AdmissionTest, RefusesEachTargetThatTheFloorWouldMiss) {
+  AdmissionQuery query = Query();
+  query.slo.ttft = 52 * kMs;
+  ExpectRefused(query, Idle(), 3, "time to first token: 53 ms");
+  query = Query();
+  query.slo.tpot = 4 * kMs;
+  ExpectRefused(query, Idle(), 4, "time per token: 4 ms");
+  query = Query();
+  query.deadline = kNow + 80 * kMs;
+  ExpectRefused(query, Idle(), 3, "end: 83 ms");
+}
+
+TEST(AdmissionTest, AnOpenAnswerNeedsTimeForOneTokenOnly) {
+  AdmissionQuery query = Query();
+  query.min_tokens = 0;
+  query.deadline = kNow + 60 * kMs;
+  EXPECT_TRUE(Check(query, Idle()).ok());
+}
+
+TEST(AdmissionTest, RefusesWorkBeyondTheQueuesTime) {
+  QueueSnapshot queue = Idle();
+  queue.prompts = {{kNow, 20000, 10 * absl::Seconds(1), true}};
+  const absl::Status status = Check(Query(), queue);
+  const auto refusal = RefusalOf(status);
+  ASSERT_TRUE(refusal.has_value()) << status;
+  EXPECT_EQ(refusal->reason, kQueueFull);
+  // When that much of it will be done.
+  EXPECT_GT(refusal->retry_after, 50 * kMs);
+  EXPECT_LT(refusal->retry_after, absl::Seconds(1));
+}
+
+TEST(AdmissionTest, KnowsNothingBeforeAMeasurement) {
+  AdmissionQuery query = Query();
+  query.slo.ttft = kMs;
+  EXPECT_TRUE(
+      CheckAdmission(query, 3, Idle(), StepCostModel(), kNow, absl::Seconds(1))
+          .ok());
+}
+
+TEST(AdmissionTest, OtherStatusesCarryNoRefusal) {
+  EXPECT_EQ(RefusalOf(absl::ResourceExhaustedError("memory")), std::nullopt);
+  EXPECT_EQ(RefusalOf(absl::OkStatus()), std::nullopt);
+}
+
+}  // namespace
+}  // namespace anyprec
