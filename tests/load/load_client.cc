@@ -112,8 +112,7 @@ class LoadClient final : public LoadDriver {
 absl::StatusOr<std::unique_ptr<LoadDriver>> NewLoadClient(
     const LoadClientOptions& options, std::vector<RequestClass> classes) {
   auto client = std::make_unique<LoadClient>(options, std::move(classes));
-  const absl::Status status = client->Connect();
-  if (!status.ok()) return status;
+  RETURN_IF_ERROR(client->Connect());
   return std::unique_ptr<LoadDriver>(std::move(client));
 }
 

@@ -122,6 +122,30 @@ TEST_F(LoadTestTest, CancelledRequestsAreAccountedForAndLeaveNothingBehind) {
   EXPECT_EQ(state.kv_blocks_free(), state.kv_blocks_total());
 }
 
+TEST_F(LoadTestTest, RequestsWithoutAnOutcomeAreLostAndNotForgotten) {
+  // The last one is given up as soon as it is sent.
+  const nlohmann::json metrics =
+      Metrics(*server_, {"--rate=20", "--arrivals=constant", "--duration=0.5",
+                         "--drain_timeout=0", "--prompt_tokens=8",
+                         "--output_tokens=400"});
+  EXPECT_GT(metrics["lost"], 0);
+  EXPECT_EQ(Outcomes(metrics["requests"]), 10);
+  EXPECT_EQ(metrics["requests"]["error"], 0);
+  EXPECT_EQ(server_->WaitUntilIdle().running_requests(), 0);
+}
+
+TEST_F(LoadTestTest, ExpiredRequestsMissTheirDeadline) {
+  const std::string classes = TempPath("deadline.json");
+  std::ofstream(classes) << R"({"classes": [{"name": "a", "deadline_ms": 1}]})";
+  const nlohmann::json metrics =
+      Metrics(*server_, {"--rate=20", "--arrivals=constant", "--duration=0.5",
+                         "--prompt_tokens=8", "--output_tokens=400",
+                         "--classes=" + classes});
+  EXPECT_EQ(metrics["requests"]["deadline"], 10);
+  EXPECT_EQ(metrics["goodput"], 0);
+  EXPECT_EQ(metrics["deadline_attainment"], 0);
+}
+
 TEST_F(LoadTestTest, TokensBelowTheFloorAreSeen) {
   const std::string classes = TempPath("floor.json");
   std::ofstream(classes) << R"({"classes": [{"name": "a", "min_bits": 5}]})";

@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -139,7 +140,11 @@ absl::Status Write(const LoadTestOptions& options, const SessionResult& result,
                    const std::vector<RunReport>& shown) {
   RETURN_IF_ERROR(WriteFile(
       options.json,
-      ReportsToJson(result.runs, result.highest_rates).dump(1) + "\n", "wb"));
+      ReportsToJson(result.runs, result.highest_rates)
+              .dump(/*indent=*/1, /*indent_char=*/' ', /*ensure_ascii=*/false,
+                    nlohmann::json::error_handler_t::replace) +
+          "\n",
+      "wb"));
   RETURN_IF_ERROR(WriteFile(options.csv, result.csv, "wb"));
   return WriteFile(options.html, ReportHtml("anyprec-loadtest", shown), "wb");
 }
@@ -159,13 +164,15 @@ int Main(const std::vector<std::string>& arguments) {
   if (!shown.ok()) return Fail(shown.status(), kExitUsage);
   absl::StatusOr<SessionInputs> inputs = ReadInputs(*options);
   if (!inputs.ok()) return Fail(inputs.status(), kExitUsage);
+  if (const absl::Status status = CheckRequirements(*options, *inputs);
+      !options->target.empty() && !status.ok()) {
+    return FailUsage(status);
+  }
   if (const absl::Status status = CheckWritable(*options); !status.ok()) {
     return Fail(status, kExitUsage);
   }
   SessionResult result;
   if (!options->target.empty()) {
-    const absl::Status status = CheckRequirements(*options, *inputs);
-    if (!status.ok()) return FailUsage(status);
     absl::StatusOr<SessionResult> run = RunTest(*options, *std::move(inputs));
     if (!run.ok()) {
       return Fail(run.status(), absl::IsInvalidArgument(run.status())

@@ -234,7 +234,7 @@ void AddReportFlags(LoadTestOptions& options, FlagSet& flags) {
             "JSON report of earlier runs, to stand beside these in table and "
             "page; may be repeated, and needs no --target.");
   flags.Add("window", &options.window,
-            "Seconds of a point in plots; 0: a sixtieth of the run.");
+            "Seconds of a point in plots; 0: a fortieth of the run.");
   flags.Add("require", &options.require,
             "Exit with 1 unless these hold, in every run: "
             "'goodput>=0.95,ttft_ms.p99<500'. Names are those of the JSON's "

@@ -70,7 +70,9 @@ std::optional<double> Value(const RunReport& run, const std::string& metric) {
 // About 4 digits, as measurements are not worth more.
 std::string Number(std::optional<double> value) {
   if (!value.has_value()) return "-";
-  return absl::StrFormat(*value >= 1000 ? "%.0f" : "%.4g", *value);
+  // "%.4g" alone would write 12345 as 1.234e+04.
+  return *value >= 1000 ? absl::StrFormat("%.0f", *value)
+                        : absl::StrFormat("%.4g", *value);
 }
 
 std::string Cell(const RunReport& run, const std::string& metric,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <utility>
 
 #include "tests/load/distribution.h"
 #include "tests/load/slo.h"
@@ -9,7 +10,7 @@
 namespace anyprec::load {
 namespace {
 
-constexpr int kUsualWindows = 60;
+constexpr int kUsualWindows = 40;
 constexpr absl::Duration kShortestWindow = absl::Milliseconds(100);
 // A page of some megabytes is as much as a browser draws at ease.
 constexpr int64_t kMostWindows = 20'000;

@@ -40,7 +40,7 @@ struct Timeline {
   std::vector<TimelineWindow> windows;
 };
 
-// From the run's begin to its last event. `window` zero takes about 60 windows
+// From the run's begin to its last event. `window` zero takes about 40 windows
 // for the planned time, of at least 100 ms.
 Timeline MakeTimeline(std::span<const RequestRecord> records,
                       const MeasuredTime& measured, absl::Duration window);

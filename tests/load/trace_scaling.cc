@@ -11,10 +11,12 @@
 namespace anyprec::load {
 namespace {
 
+// Leaves room to add lengths; no model has such a context.
+constexpr int kMaxTokens = std::numeric_limits<int>::max() / 2;
+
 int ScaleLength(int tokens, double scale) {
-  const double scaled = std::ceil(tokens * scale);
-  return static_cast<int>(std::clamp(
-      scaled, 1.0, static_cast<double>(std::numeric_limits<int>::max() / 2)));
+  return static_cast<int>(
+      std::min<double>(std::max(1.0, std::ceil(tokens * scale)), kMaxTokens));
 }
 
 int Capped(int tokens, int cap) {
