@@ -1,8 +1,6 @@
 #include "runtime/engine/engine_loop.h"
 
-#include <algorithm>
 #include <optional>
-#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -10,27 +8,6 @@
 #include "kernels/status_macros.h"
 
 namespace anyprec {
-namespace {
-
-// How soon a refused request may find a place where nothing is known yet.
-constexpr absl::Duration kMinRetryDelay = absl::Milliseconds(100);
-
-std::vector<RowCount> RowCounts(const StepPlan& plan) {
-  std::vector<RowCount> counts;
-  counts.reserve(plan.groups.size());
-  for (const RowGroup& group : plan.groups) {
-    counts.push_back({group.phase, group.precision, group.end - group.begin});
-  }
-  size_t group = 0;  // of the sequence: both go by rows
-  for (const SequenceRows& sequence : plan.sequences) {
-    while (sequence.first_row >= plan.groups[group].end) ++group;
-    counts[group].context += int64_t{sequence.rows} * sequence.position;
-  }
-  return counts;
-}
-
-}  // namespace
-
 EngineLoop::EngineLoop(const EngineLoopOptions& options,
                        std::unique_ptr<ModelRunner> runner,
                        const Tokenizer* tokenizer, StepCostModel costs)
@@ -40,7 +17,11 @@ EngineLoop::EngineLoop(const EngineLoopOptions& options,
       costs_(std::move(costs)),
       pool_(options.kv_blocks, options.kv_block_tokens),
       scheduler_(options.scheduler, pool_, costs_),
-      precision_limits_({options.limits.min_bits, options.limits.max_bits}) {
+      precision_limits_({options.limits.min_bits, options.limits.max_bits}),
+      admission_({.max_requests = options.scheduler.max_sequences +
+                                  options.max_queued_requests,
+                  .max_queue_time = options.max_queue_time,
+                  .policy = options.scheduler.policy}) {
   scheduler_.SetLimits(precision_limits_);
   Publish();
   thread_ = std::thread([this] { Run(); });
@@ -63,34 +44,11 @@ absl::Status EngineLoop::CheckOpen() const {
   return absl::OkStatus();
 }
 
-int EngineLoop::LowestBitsFor(const AdmissionQuery& query) const {
-  return LowestBits(options_.scheduler.policy, precision_limits_,
-                    query.min_bits, query.max_bits);
-}
-
-// Whether the queue has room for one request more, and time.
-absl::Status EngineLoop::CheckQueue(const AdmissionQuery& query,
-                                    absl::Time now) const {
-  const int places =
-      options_.scheduler.max_sequences + options_.max_queued_requests;
-  QueueSnapshot queue = queue_;
-  queue.prompts.insert(queue.prompts.end(), unseen_.begin(), unseen_.end());
-  if (in_flight_ >= places) {
-    const absl::Duration step = known_costs_->Predict(queue.decodes);
-    const int steps = queue.tokens_left.empty() ? 0 : queue.tokens_left.front();
-    return RefusedStatus(
-        absl::StrCat("queue: ", in_flight_, " requests, takes ", places),
-        {std::string(kQueueFull), std::max(kMinRetryDelay, steps * step)});
-  }
-  return CheckAdmission(query, LowestBitsFor(query), queue, *known_costs_, now,
-                        options_.max_queue_time);
-}
-
 absl::Status EngineLoop::Admit(const AdmissionQuery& query) const {
   const absl::Time now = absl::Now();
   const std::lock_guard lock(mutex_);
   RETURN_IF_ERROR(CheckOpen());
-  return CheckQueue(query, now);
+  return admission_.Check(query, in_flight_, precision_limits_, now);
 }
 
 absl::StatusOr<std::unique_ptr<ResponseStream>> EngineLoop::Submit(
@@ -121,7 +79,8 @@ absl::StatusOr<std::unique_ptr<ResponseStream>> EngineLoop::Submit(
   {
     const std::lock_guard lock(mutex_);
     RETURN_IF_ERROR(CheckOpen());
-    RETURN_IF_ERROR(CheckQueue(query, now));
+    RETURN_IF_ERROR(
+        admission_.Check(query, in_flight_, precision_limits_, now));
     ++in_flight_;
     id = next_id_++;
     seed = absl::Uniform<uint64_t>(seeds_);
@@ -133,11 +92,7 @@ absl::StatusOr<std::unique_ptr<ResponseStream>> EngineLoop::Submit(
   {
     const std::lock_guard lock(mutex_);
     incoming_.push_back(std::move(generation));
-    unseen_.push_back(
-        {DueTime(now, query.slo, query.deadline, query.priority), prompt_tokens,
-         known_costs_->Predict(
-             {Phase::kPrefill, LowestBitsFor(query), prompt_tokens}),
-         /*waits=*/true});
+    admission_.Accept(query, precision_limits_, now);
   }
   work_.notify_all();
   return stream;
@@ -205,7 +160,7 @@ bool EngineLoop::WaitForWork() {
     cancel_all_ = cancel_requested_;
     health = health_;
     scheduler_.SetLimits(precision_limits_);
-    taken_in_ = unseen_.size();
+    admission_.TakeIn();
   }
   for (std::unique_ptr<Generation>& generation : incoming) {
     Sequence& sequence = generation->sequence();
@@ -345,10 +300,7 @@ void EngineLoop::Publish() {
   {
     const std::lock_guard lock(mutex_);
     stats_ = counts_;
-    if (costs != nullptr) known_costs_ = std::move(costs);
-    queue_ = std::move(queue);
-    unseen_.erase(unseen_.begin(), unseen_.begin() + taken_in_);
-    taken_in_ = 0;
+    admission_.Publish(std::move(queue), std::move(costs));
     in_flight_ -= static_cast<int>(ended_.size());
     handing_out_ = !ended_.empty();
   }

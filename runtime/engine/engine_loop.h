@@ -29,6 +29,7 @@
 #include "runtime/engine/sampler.h"
 #include "runtime/kv/block_pool.h"
 #include "runtime/scheduler/admission.h"
+#include "runtime/scheduler/admission_control.h"
 #include "runtime/scheduler/precision_policy.h"
 #include "runtime/scheduler/request.h"
 #include "runtime/scheduler/scheduler.h"
@@ -79,9 +80,7 @@ class EngineLoop {
   void Deliver(const StepPlan& plan, std::span<const float> logits);
   void HandleFailure(const absl::Status& failure);
   void End(Generations::iterator generation);
-  int LowestBitsFor(const AdmissionQuery& query) const;
   absl::Status CheckOpen() const;
-  absl::Status CheckQueue(const AdmissionQuery& query, absl::Time now) const;
   void CountStep(const StepPlan& plan);
   void Publish();
 
@@ -115,13 +114,8 @@ class EngineLoop {
   bool stopping_ = false;
   absl::Status health_;
   PrecisionLimits precision_limits_;
+  AdmissionControl admission_;
   EngineStats stats_;
-  std::shared_ptr<const StepCostModel> known_costs_;
-  QueueSnapshot queue_;
-  // Accepted after queue_ was seen; the first `taken_in_` of them are the
-  // scheduler's by now.
-  std::vector<PendingPrompt> unseen_;
-  size_t taken_in_ = 0;
 
   std::thread thread_;  // last: starts when all else is there
 };

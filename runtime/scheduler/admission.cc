@@ -58,8 +58,8 @@ std::optional<AdmissionForecast> ForecastAdmission(const AdmissionQuery& query,
                                                    const QueueSnapshot& queue,
                                                    const StepCostModel& costs,
                                                    absl::Time now) {
-  const absl::Duration own = costs.Predict(
-      {Phase::kPrefill, bits, std::max(1, query.prompt_tokens)});
+  const absl::Duration own =
+      costs.Predict({Phase::kPrefill, bits, std::max(1, query.prompt_tokens)});
   std::vector<RowCount> decodes = queue.decodes;
   decodes.push_back({Phase::kDecode, bits, 1});
   // One group for each precision.

@@ -11,6 +11,7 @@
 
 #include "kernels/backend.h"
 #include "runtime/scheduler/sequence.h"
+#include "runtime/scheduler/step_cost_model.h"
 #include "runtime/tokenizer/token.h"
 
 namespace anyprec {
@@ -39,6 +40,10 @@ struct StepPlan {
 
   bool empty() const { return steps.empty(); }
 };
+
+// The rows of a plan by phase and precision, as its groups: what the step will
+// cost.
+std::vector<RowCount> RowCounts(const StepPlan& plan);
 
 }  // namespace anyprec
 

@@ -1,0 +1,63 @@
+#include "runtime/scheduler/admission_control.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace anyprec {
+namespace {
+
+// How soon a refused request may find a place where nothing is known yet.
+constexpr absl::Duration kMinRetry = absl::Milliseconds(100);
+
+int BitsOf(const AdmissionOptions& options, const PrecisionLimits& limits,
+           const AdmissionQuery& query) {
+  return LowestBits(options.policy, limits, query.min_bits, query.max_bits);
+}
+
+}  // namespace
+
+AdmissionControl::AdmissionControl(const AdmissionOptions& options)
+    : options_(options), costs_(std::make_shared<const StepCostModel>()) {}
+
+absl::Status AdmissionControl::Check(const AdmissionQuery& query, int requests,
+                                     const PrecisionLimits& limits,
+                                     absl::Time now) const {
+  if (requests >= options_.max_requests) {
+    const int steps =
+        queue_.tokens_left.empty() ? 0 : queue_.tokens_left.front();
+    return RefusedStatus(
+        absl::StrCat("queue: ", requests, " requests, takes ",
+                     options_.max_requests),
+        {std::string(kQueueFull),
+         std::max(kMinRetry, steps * costs_->Predict(queue_.decodes))});
+  }
+  QueueSnapshot queue = queue_;
+  queue.prompts.insert(queue.prompts.end(), unseen_.begin(), unseen_.end());
+  return CheckAdmission(query, BitsOf(options_, limits, query), queue, *costs_,
+                        now, options_.max_queue_time);
+}
+
+void AdmissionControl::Accept(const AdmissionQuery& query,
+                              const PrecisionLimits& limits, absl::Time now) {
+  PendingPrompt prompt;
+  prompt.due = DueTime(now, query.slo, query.deadline, query.priority);
+  prompt.rows = query.prompt_tokens;
+  prompt.time = costs_->Predict(
+      {Phase::kPrefill, BitsOf(options_, limits, query), query.prompt_tokens});
+  prompt.waits = true;
+  unseen_.push_back(prompt);
+}
+
+void AdmissionControl::Publish(QueueSnapshot queue,
+                               std::shared_ptr<const StepCostModel> costs) {
+  queue_ = std::move(queue);
+  if (costs != nullptr) costs_ = std::move(costs);
+  unseen_.erase(unseen_.begin(),
+                unseen_.begin() + static_cast<std::ptrdiff_t>(taken_in_));
+  taken_in_ = 0;
+}
+
+}  // namespace anyprec
