@@ -60,9 +60,11 @@ usage() {
   exit 2
 }
 
-installed() {
-  dpkg-query -W -f='${db:Status-Status}\n' "$1" 2>/dev/null |
-    grep -qx installed
+# The names that a dependency could ask for and find: of installed packages, and
+# of what they provide. Ubuntu 24.04's libhwy1t64 provides libhwy1.
+installed_names() {
+  dpkg-query -W -f='${db:Status-Status} ${Package}, ${Provides}\n' |
+    sed -n 's/^installed //p' | tr ',' '\n' | sed 's/^ *//; s/[ :(].*//'
 }
 
 run_as_root() {
@@ -112,9 +114,10 @@ main() {
   fi
 
   local missing=()
-  local package
+  local names package
+  names=$(installed_names)
   for package in "${packages[@]}"; do
-    installed "$package" || missing+=("$package")
+    grep -qxF "$package" <<<"$names" || missing+=("$package")
   done
   if [ ${#missing[@]} -gt 0 ]; then
     echo "Installing ${#missing[@]} packages: ${missing[*]}"
