@@ -15,6 +15,9 @@ set -euo pipefail
 readonly QUESTION="What is the capital of France, and what can one see there?"
 readonly STORY_OPENING="Once upon a time, there was a little dog who"
 readonly ANSWER_TOKENS=40
+# 8 GB of weights from a disk of 10 MB/s take a quarter of an hour.
+readonly START_LIMIT_S=1800
+readonly KEEP_LOGS_DAYS=30
 readonly QUANTIZE_FLAGS=(--seed_bits=3 --parent_bits=8
   --sensitivity=activation --lm_head=int8)
 
@@ -22,7 +25,7 @@ readonly QUANTIZE_FLAGS=(--seed_bits=3 --parent_bits=8
 repository=$(cd "$(dirname "$0")/.." && pwd)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/anyprec
 readonly repository cache
-scratch='' server_pid=''
+scratch='' server_pid='' server_log=''
 
 say() { printf '\n== %s\n' "$*"; }
 
@@ -78,9 +81,10 @@ build() {
   cd "$repository"
   bazel build -c opt //server:anyprec //server:anyprec-server \
     //quantize:anyprec-quantize
-  # The server's memory is wanted for the model.
+  # Not the link in the checkout: a build with other options turns it elsewhere.
+  bin=$(bazel info -c opt bazel-bin 2>/dev/null)
+  # Bazel's own memory is wanted for the model.
   bazel shutdown
-  bin=$repository/bazel-bin
 }
 
 # Sets `model` to SmolLM2, or to the model in this repository.
@@ -102,19 +106,25 @@ quantization_key() {
   } | sha256sum | cut -c1-64
 }
 
-# Sets `parent` to the model's 3..8-bit parent, made now or earlier.
+# Sets `parent` to the model's 3..8-bit parent, made now or earlier, and locks
+# it against other runs until unlock_parent.
 quantize() {
   local name key
   name=$(basename "$model" .gguf)
   key=$(quantization_key)
   # Two models may share a name; their paths tell them apart.
   parent=$cache/parents/$name-$(sha256sum <<<"$model" | cut -c1-8)
+  mkdir -p "$cache/parents"
+  exec {parent_lock}>"$parent.lock"
+  if ! flock --nonblock "$parent_lock"; then
+    say "Waiting for another run, which is at work on $parent"
+    flock "$parent_lock"
+  fi
   if [ "$(cat "$parent.done" 2>/dev/null)" = "$key" ]; then
     say "Quantized before: $parent"
     return
   fi
   say "Quantizing $model to 3..8 bits"
-  mkdir -p "$cache/parents"
   # What an interrupted run has finished lies beside it, and is resumed.
   rm -rf "$parent" "$parent.done"
   "$bin/quantize/anyprec-quantize" --input="$model" --output="$parent" \
@@ -122,28 +132,41 @@ quantize() {
   echo "$key" >"$parent.done"
 }
 
+# A server that has loaded the parent no longer needs its files.
+unlock_parent() { exec {parent_lock}>&-; }
+
+# Sets `server_log` to a new file: servers of other runs write to theirs.
+new_server_log() {
+  mkdir -p "$cache/logs"
+  find "$cache/logs" -name 'server.*' -mtime "+$KEEP_LOGS_DAYS" -delete
+  server_log=$(mktemp "$cache/logs/server.$(date +%Y%m%d-%H%M%S).XXXXXX")
+}
+
 # Starts the server, showing its log until it answers, and sets `address`.
 start_server() {
   say "Starting the server"
-  local log=$cache/server.log
-  : >"$log"  # now, as `tail` would find none, or that of an earlier run
+  new_server_log
   "$bin/server/anyprec-server" --model="$parent" --host=127.0.0.1 --port=0 \
-    --port_file="$scratch/port" >"$log" 2>&1 &
+    --port_file="$scratch/port" >"$server_log" 2>&1 {parent_lock}>&- &
   server_pid=$!
-  tail -n +1 -f --pid="$server_pid" "$log" &
-  local tail_pid=$!
+  tail -n +1 -f --pid="$server_pid" "$server_log" {parent_lock}>&- &
+  local tail_pid=$! give_up=$((SECONDS + START_LIMIT_S))
   # The file appears when the model is loaded and the server answers.
   until [ -s "$scratch/port" ]; do
     if ! kill -0 "$server_pid" 2>/dev/null; then
       wait "$tail_pid" || true
       server_pid=''
-      die "the server did not start; its log is $log"
+      die "the server did not start; its log is $server_log"
     fi
+    [ "$SECONDS" -lt "$give_up" ] ||
+      die "$scratch/port: no port from the server after $START_LIMIT_S s;" \
+        "its log is $server_log"
     sleep 0.2
   done
   kill "$tail_pid" 2>/dev/null || true
+  unlock_parent
   address=127.0.0.1:$(cat "$scratch/port")
-  echo "listening on $address, log in $log"
+  echo "listening on $address, log in $server_log"
 }
 
 client() {
@@ -156,7 +179,7 @@ client() {
 show_failure() {
   cat "$1" >&2
   echo >&2
-  kill -0 "$server_pid" 2>/dev/null || tail -n 20 "$cache/server.log" >&2
+  kill -0 "$server_pid" 2>/dev/null || tail -n 20 "$server_log" >&2
 }
 
 # ask NAME FLAGS...: puts the question; keeps the answer as NAME.json and the
