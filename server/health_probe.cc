@@ -1,19 +1,15 @@
 #include "server/health_probe.h"
 
-#include <grpcpp/create_channel.h>
-
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "grpc/health/v1/health.grpc.pb.h"
+#include "server/client_channel.h"
 
 namespace anyprec {
 
 absl::Status ProbeHealth(const std::string& address, absl::Duration timeout) {
-  // The server is at hand: http_proxy is for the way out.
-  grpc::ChannelArguments arguments;
-  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  const auto stub = grpc::health::v1::Health::NewStub(grpc::CreateCustomChannel(
-      address, grpc::InsecureChannelCredentials(), arguments));
+  const auto stub =
+      grpc::health::v1::Health::NewStub(NewClientChannel(address));
   grpc::ClientContext context;
   context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
   grpc::health::v1::HealthCheckResponse response;
