@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "server/client/connection.h"
 #include "server/flag_set.h"
 
@@ -22,13 +24,18 @@ int RunModel(std::span<const std::string> arguments);
 
 // What all commands do with their arguments: parses them into `flags` and
 // returns the words that are no flags. nullopt where the command is over, with
-// `exit_code`: --help was asked for and `usage` printed, or a flag is wrong.
+// `exit_code`: --help was asked for, or -h in the first place, and `usage`
+// printed; or a flag is wrong, or an argument is no UTF-8.
 std::optional<std::vector<std::string>> ParseArguments(
     std::span<const std::string> arguments, const char* usage,
     const CommonFlags& common, FlagSet& flags, int& exit_code);
 
-// The words, joined; without words all of stdin, less its last newline.
-std::string TextOrStdin(const std::vector<std::string>& words);
+// The words, joined; without words all of stdin, less its last newline, or an
+// error where that is no UTF-8.
+absl::StatusOr<std::string> TextOrStdin(const std::vector<std::string>& words);
+
+// Says what is wrong with the arguments. Returns kExitWrongUsage.
+int ReportWrongUsage(absl::string_view message);
 
 }  // namespace anyprec
 

@@ -1,29 +1,82 @@
 #include "server/client/connection.h"
 
-#include <grpcpp/create_channel.h>
-
+#include <algorithm>
 #include <cstdio>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "google/rpc/error_details.pb.h"
+#include "server/client_channel.h"
 #include "server/status_conversion.h"
 
 namespace anyprec {
+namespace {
+
+// The server ends a call at its deadline and says why. It looks at the clock
+// between steps, and a step of a long prompt can take a second.
+constexpr absl::Duration kDeadlineSlack = absl::Seconds(2);
+
+std::string MillisecondsText(absl::Duration duration) {
+  return absl::StrCat(absl::ToInt64Milliseconds(duration), " ms");
+}
+
+}  // namespace
 
 void AddCommonFlags(CommonFlags& common, FlagSet& flags) {
+  const bool waits = common.default_timeout == absl::InfiniteDuration();
   flags.Add("address", &common.address, "HOST:PORT of the server.");
+  flags.Add(
+      "timeout_ms", &common.timeout_ms,
+      absl::StrCat("Milliseconds after which the client gives up; 0 for "
+                   "never. Without it: ",
+                   waits ? "never" : MillisecondsText(common.default_timeout),
+                   "."));
   flags.Add("json", &common.json, "Print one JSON object rather than text.");
   flags.Add("help", &common.help, "Print this and exit.");
 }
 
+absl::Duration CallTimeout(const CommonFlags& common,
+                           std::optional<double> deadline_ms) {
+  if (common.timeout_ms.has_value()) {
+    return *common.timeout_ms == 0 ? absl::InfiniteDuration()
+                                   : absl::Milliseconds(*common.timeout_ms);
+  }
+  if (deadline_ms.has_value()) {
+    // A wrong deadline is the server's to refuse.
+    return kDeadlineSlack +
+           std::max(absl::Milliseconds(*deadline_ms), absl::ZeroDuration());
+  }
+  return common.default_timeout;
+}
+
 std::unique_ptr<v1::InferenceService::Stub> Connect(
     const std::string& address) {
-  // gRPC would send even loopback addresses through http_proxy.
-  grpc::ChannelArguments arguments;
-  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  return v1::InferenceService::NewStub(grpc::CreateCustomChannel(
-      address, grpc::InsecureChannelCredentials(), arguments));
+  return v1::InferenceService::NewStub(NewClientChannel(address));
+}
+
+CallContext::CallContext(std::string address, absl::Duration timeout)
+    : address_(std::move(address)),
+      timeout_(timeout),
+      deadline_(absl::Now() + timeout) {
+  context_.set_deadline(absl::ToChronoTime(deadline_));
+}
+
+grpc::Status CallContext::Explain(const grpc::Status& status) const {
+  if (status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED &&
+      absl::Now() >= deadline_) {
+    return {status.error_code(), absl::StrCat(address_, ": not done within ",
+                                              MillisecondsText(timeout_),
+                                              "; --timeout_ms grants more")};
+  }
+  if (status.error_code() == grpc::StatusCode::UNAVAILABLE &&
+      absl::StrContains(status.error_message(), "keepalive")) {
+    return {status.error_code(),
+            absl::StrCat(address_, ": the server has fallen silent (",
+                         status.error_message(), ")")};
+  }
+  return status;
 }
 
 nlohmann::json ErrorToJson(const grpc::Status& status) {

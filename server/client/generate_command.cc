@@ -7,10 +7,13 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/str_join.h"
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "server/client/commands.h"
 #include "server/client/generation_flags.h"
 #include "server/client/generation_output.h"
+#include "server/client/standard_output.h"
+#include "server/client/utf8_check.h"
 
 namespace anyprec {
 namespace {
@@ -27,7 +30,11 @@ constexpr char kChatUsage[] =
     "else\n"
     "sends what stdin holds.";
 
+// A time limit would be the server's deadline too, and so choose the precision.
+// A server that falls silent is noticed anyway (NewClientChannel).
 struct Flags {
+  Flags() { common.default_timeout = absl::InfiniteDuration(); }
+
   CommonFlags common;
   GenerationFlags generation;
   std::string prompt;
@@ -52,9 +59,11 @@ struct Answer {
 
 // Prints pieces as they come where `live`.
 Answer Generate(v1::InferenceService::Stub& stub,
-                const v1::GenerateRequest& request, bool live) {
-  grpc::ClientContext context;
-  const auto reader = stub.Generate(&context, request);
+                const v1::GenerateRequest& request, const Flags& flags,
+                bool live) {
+  CallContext context(flags.common.address,
+                      CallTimeout(flags.common, flags.generation.deadline_ms));
+  const auto reader = stub.Generate(context.get(), request);
   Answer answer;
   v1::GenerateResponse piece;
   while (reader->Read(&piece)) {
@@ -67,11 +76,12 @@ Answer Generate(v1::InferenceService::Stub& stub,
     if (piece.has_prompt()) *sample.mutable_prompt() = piece.prompt();
     if (piece.has_finish()) *sample.mutable_finish() = piece.finish();
     if (live) {
-      std::fputs(piece.text().c_str(), stdout);
-      std::fflush(stdout);
+      Print(piece.text());
+      // Nobody will read the rest.
+      if (!FlushOutput().ok()) context.get()->TryCancel();
     }
   }
-  answer.status = reader->Finish();
+  answer.status = context.Explain(reader->Finish());
   return answer;
 }
 
@@ -81,19 +91,18 @@ int Ask(v1::InferenceService::Stub& stub, const v1::GenerateRequest& request,
         const Flags& flags, std::string* text = nullptr) {
   // Several samples arrive interleaved: they are shown one after the other.
   const bool live = !flags.common.json && flags.generation.n.value_or(1) == 1;
-  const Answer answer = Generate(stub, request, live);
+  const Answer answer = Generate(stub, request, flags, live);
   if (text != nullptr && !answer.samples.empty()) {
     *text = answer.samples[0].text();
   }
   if (flags.common.json) {
-    std::printf("%s\n",
-                DumpJson(AnswerToJson(answer.samples, answer.status)).c_str());
+    Print(DumpJson(AnswerToJson(answer.samples, answer.status)) + "\n");
     return answer.status.ok() ? kExitOk : kExitFailure;
   }
   for (const v1::GenerateResponse& sample : answer.samples) {
-    if (!live) std::printf("[%d] %s", sample.index(), sample.text().c_str());
-    std::printf("\n");
-    std::fflush(stdout);
+    if (!live) Print(absl::StrCat("[", sample.index(), "] ", sample.text()));
+    Print("\n");
+    FlushOutput().IgnoreError();  // Before stderr's line; main() tells.
     if (!flags.quiet && sample.has_finish()) {
       std::fprintf(stderr, "[%s]\n", SummaryLine(sample).c_str());
     }
@@ -115,6 +124,10 @@ int Converse(v1::InferenceService::Stub& stub, v1::GenerateRequest request,
   std::string line;
   while (std::fputs("> ", stderr), std::getline(std::cin, line)) {
     if (line.empty()) continue;
+    if (const absl::Status valid = RequireUtf8("stdin", line); !valid.ok()) {
+      ReportWrongUsage(valid.message());
+      continue;
+    }
     AddMessage("user", line, request);
     std::string text;
     const int exit_code = Ask(stub, request, flags, &text);
@@ -123,6 +136,15 @@ int Converse(v1::InferenceService::Stub& stub, v1::GenerateRequest request,
   }
   std::fputs("\n", stderr);
   return kExitOk;
+}
+
+// --prompt, or the words, or what stdin holds.
+absl::StatusOr<std::string> PromptText(const Flags& flags,
+                                       const std::vector<std::string>& words) {
+  if (flags.prompt.empty()) return TextOrStdin(words);
+  if (words.empty()) return flags.prompt;
+  return absl::InvalidArgumentError(absl::StrCat(
+      "\"", words.front(), "\" beside --prompt, needs one of the two"));
 }
 
 }  // namespace
@@ -136,8 +158,10 @@ int RunGenerate(std::span<const std::string> arguments) {
   const auto words =
       ParseArguments(arguments, kGenerateUsage, flags.common, set, exit_code);
   if (!words.has_value()) return exit_code;
+  const absl::StatusOr<std::string> text = PromptText(flags, *words);
+  if (!text.ok()) return ReportWrongUsage(text.status().message());
   v1::GenerateRequest request = ToRequest(flags.generation);
-  request.set_text(flags.prompt.empty() ? TextOrStdin(*words) : flags.prompt);
+  request.set_text(*text);
   request.set_parse_special(flags.parse_special);
   return Ask(*Connect(flags.common.address), request, flags);
 }
@@ -156,8 +180,9 @@ int RunChat(std::span<const std::string> arguments) {
   if (words->empty() && flags.prompt.empty() && isatty(STDIN_FILENO) != 0) {
     return Converse(*stub, std::move(request), flags);
   }
-  AddMessage("user", flags.prompt.empty() ? TextOrStdin(*words) : flags.prompt,
-             request);
+  const absl::StatusOr<std::string> text = PromptText(flags, *words);
+  if (!text.ok()) return ReportWrongUsage(text.status().message());
+  AddMessage("user", *text, request);
   return Ask(*stub, request, flags);
 }
 

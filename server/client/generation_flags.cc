@@ -46,7 +46,8 @@ void AddGenerationFlags(GenerationFlags& generation, FlagSet& flags) {
             "Wanted: milliseconds per token after the first.");
   flags.Add("deadline_ms", &generation.deadline_ms,
             "Milliseconds for the whole answer; past them it ends in an error. "
-            "The server takes the highest precision that keeps all three.");
+            "The server takes the highest precision that keeps all three. The "
+            "client waits a little longer, for what the server says.");
   flags.Add("priority", &generation.priority,
             "Among waiting requests, higher ones go first.");
   flags.Add("max_tokens", &generation.max_tokens,

@@ -1,6 +1,7 @@
 // anyprec: talks to an anyprec-server.
 //
-// Exit codes: 0 for success, 1 where the call failed, 2 for wrong usage.
+// Exit codes: 0 for success, 1 where the call failed or its output could not be
+// written, 2 for wrong usage.
 
 #include <grpc/support/log.h>
 
@@ -9,7 +10,9 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "server/client/commands.h"
+#include "server/client/standard_output.h"
 #include "server/version.h"
 
 namespace anyprec {
@@ -38,15 +41,26 @@ void PrintUsage(std::FILE* out) {
   std::fprintf(out, "\n`anyprec COMMAND --help` lists the flags.\n");
 }
 
-int Main(const std::vector<std::string>& arguments) {
-  // A failed call is reported once, by us.
-  gpr_set_log_function([](gpr_log_func_args*) {});
+int RunCommand(const std::string& name,
+               std::span<const std::string> arguments) {
+  for (const Command& command : kCommands) {
+    if (name == command.name) return command.run(arguments);
+  }
+  std::fprintf(stderr, "anyprec: there is no command \"%s\"\n\n", name.c_str());
+  PrintUsage(stderr);
+  return kExitWrongUsage;
+}
+
+int Run(const std::vector<std::string>& arguments) {
   if (arguments.empty()) {
     PrintUsage(stderr);
     return kExitWrongUsage;
   }
   const std::string& name = arguments[0];
-  if (name == "--help" || name == "help") {
+  if (name == "help" && arguments.size() > 1) {
+    return RunCommand(arguments[1], std::vector<std::string>{"--help"});
+  }
+  if (name == "--help" || name == "-h" || name == "help") {
     PrintUsage(stdout);
     return kExitOk;
   }
@@ -54,14 +68,17 @@ int Main(const std::vector<std::string>& arguments) {
     std::printf("anyprec %s\n", kVersion);
     return kExitOk;
   }
-  for (const Command& command : kCommands) {
-    if (name == command.name) {
-      return command.run(std::span(arguments).subspan(1));
-    }
-  }
-  std::fprintf(stderr, "anyprec: there is no command \"%s\"\n\n", name.c_str());
-  PrintUsage(stderr);
-  return kExitWrongUsage;
+  return RunCommand(name, std::span(arguments).subspan(1));
+}
+
+int Main(const std::vector<std::string>& arguments) {
+  // A failed call is reported once, by us.
+  gpr_set_log_function([](gpr_log_func_args*) {});
+  const int exit_code = Run(arguments);
+  const absl::Status written = FlushOutput();
+  if (written.ok()) return exit_code;
+  std::fprintf(stderr, "anyprec: %s\n", std::string(written.message()).c_str());
+  return exit_code == kExitOk ? kExitFailure : exit_code;
 }
 
 }  // namespace

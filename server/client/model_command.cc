@@ -1,12 +1,12 @@
 // `anyprec model`.
 
-#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <string>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "server/client/commands.h"
+#include "server/client/standard_output.h"
 
 namespace anyprec {
 namespace {
@@ -102,14 +102,18 @@ int RunModel(std::span<const std::string> arguments) {
   const auto words =
       ParseArguments(arguments, kModelUsage, common, flags, exit_code);
   if (!words.has_value()) return exit_code;
-  grpc::ClientContext context;
+  if (!words->empty()) {
+    return ReportWrongUsage(
+        absl::StrCat("model: \"", words->front(), "\", takes flags only"));
+  }
   v1::GetModelResponse response;
   const grpc::Status status =
-      Connect(common.address)->GetModel(&context, {}, &response);
+      Call(&v1::InferenceService::Stub::GetModel, common,
+           CallTimeout(common, /*deadline_ms=*/std::nullopt),
+           v1::GetModelRequest(), &response);
   if (!status.ok()) return ReportError(status, common);
-  std::fputs(common.json ? (DumpJson(ModelToJson(response)) + "\n").c_str()
-                         : ModelToText(response).c_str(),
-             stdout);
+  Print(common.json ? DumpJson(ModelToJson(response)) + "\n"
+                    : ModelToText(response));
   return kExitOk;
 }
 

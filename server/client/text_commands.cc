@@ -1,17 +1,22 @@
 // `anyprec score`, `anyprec tokenize` and `anyprec detokenize`.
 
-#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "server/client/commands.h"
+#include "server/client/standard_output.h"
 
 namespace anyprec {
 namespace {
+
+// A whole context, on a processor that others use as well.
+constexpr absl::Duration kScoreTimeout = absl::Minutes(10);
 
 constexpr char kScoreUsage[] =
     "Usage: anyprec score [FLAGS] [TEXT]\n\n"
@@ -44,6 +49,7 @@ nlohmann::json ScoreToJson(const v1::ScoreResponse& response) {
 
 int RunScore(std::span<const std::string> arguments) {
   CommonFlags common;
+  common.default_timeout = kScoreTimeout;
   std::optional<int> bits;
   std::optional<int> context_tokens;
   std::optional<double> deadline_ms;
@@ -52,29 +58,33 @@ int RunScore(std::span<const std::string> arguments) {
   flags.Add("bits", &bits, "Precision; else the highest that is loaded.");
   flags.Add("context_tokens", &context_tokens,
             "Leading tokens that are context only.");
-  flags.Add("deadline_ms", &deadline_ms, "Milliseconds for the whole answer.");
+  flags.Add("deadline_ms", &deadline_ms,
+            "Milliseconds for the whole answer. The client waits a little "
+            "longer, for what the server says.");
   int exit_code = kExitOk;
   const auto words =
       ParseArguments(arguments, kScoreUsage, common, flags, exit_code);
   if (!words.has_value()) return exit_code;
 
+  const absl::StatusOr<std::string> text = TextOrStdin(*words);
+  if (!text.ok()) return ReportWrongUsage(text.status().message());
   v1::ScoreRequest request;
-  request.set_text(TextOrStdin(*words));
+  request.set_text(*text);
   if (bits) request.set_bits(*bits);
   if (context_tokens) request.set_context_tokens(*context_tokens);
   if (deadline_ms) request.set_deadline_ms(*deadline_ms);
-  grpc::ClientContext context;
   v1::ScoreResponse response;
   const grpc::Status status =
-      Connect(common.address)->Score(&context, request, &response);
+      Call(&v1::InferenceService::Stub::Score, common,
+           CallTimeout(common, deadline_ms), request, &response);
   if (!status.ok()) return ReportError(status, common);
-  if (common.json) {
-    std::printf("%s\n", DumpJson(ScoreToJson(response)).c_str());
-  } else {
-    std::printf("%d tokens at %d bits: log-likelihood %.4f, perplexity %.4f\n",
-                response.scored_tokens(), response.bits(),
-                response.total_logprob(), response.perplexity());
-  }
+  Print(common.json
+            ? DumpJson(ScoreToJson(response)) + "\n"
+            : absl::StrFormat(
+                  "%d tokens at %d bits: log-likelihood %.4f, perplexity "
+                  "%.4f\n",
+                  response.scored_tokens(), response.bits(),
+                  response.total_logprob(), response.perplexity()));
   return kExitOk;
 }
 
@@ -94,20 +104,22 @@ int RunTokenize(std::span<const std::string> arguments) {
       ParseArguments(arguments, kTokenizeUsage, common, flags, exit_code);
   if (!words.has_value()) return exit_code;
 
-  request.set_text(TextOrStdin(*words));
+  const absl::StatusOr<std::string> text = TextOrStdin(*words);
+  if (!text.ok()) return ReportWrongUsage(text.status().message());
+  request.set_text(*text);
   request.set_add_special(add_special);
   request.set_parse_special(parse_special);
-  grpc::ClientContext context;
   v1::TokenizeResponse response;
-  const grpc::Status status =
-      Connect(common.address)->Tokenize(&context, request, &response);
+  const grpc::Status status = Call(
+      &v1::InferenceService::Stub::Tokenize, common,
+      CallTimeout(common, /*deadline_ms=*/std::nullopt), request, &response);
   if (!status.ok()) return ReportError(status, common);
   if (common.json) {
     const std::vector<int32_t> ids(response.ids().begin(),
                                    response.ids().end());
-    std::printf("%s\n", DumpJson({{"ids", ids}}).c_str());
+    Print(DumpJson({{"ids", ids}}) + "\n");
   } else {
-    std::printf("%s\n", absl::StrJoin(response.ids(), " ").c_str());
+    Print(absl::StrJoin(response.ids(), " ") + "\n");
   }
   return kExitOk;
 }
@@ -128,19 +140,19 @@ int RunDetokenize(std::span<const std::string> arguments) {
   for (const std::string& word : *words) {
     int32_t id = 0;
     if (!absl::SimpleAtoi(word, &id)) {
-      std::fprintf(stderr, "anyprec: \"%s\" is no token id\n", word.c_str());
-      return kExitWrongUsage;
+      return ReportWrongUsage(
+          absl::StrCat("detokenize: \"", word, "\", needs token ids"));
     }
     request.add_ids(id);
   }
-  grpc::ClientContext context;
   v1::DetokenizeResponse response;
-  const grpc::Status status =
-      Connect(common.address)->Detokenize(&context, request, &response);
+  const grpc::Status status = Call(
+      &v1::InferenceService::Stub::Detokenize, common,
+      CallTimeout(common, /*deadline_ms=*/std::nullopt), request, &response);
   if (!status.ok()) return ReportError(status, common);
-  std::printf("%s\n", common.json
-                          ? DumpJson({{"text", response.text()}}).c_str()
-                          : response.text().c_str());
+  Print(
+      (common.json ? DumpJson({{"text", response.text()}}) : response.text()) +
+      "\n");
   return kExitOk;
 }
 

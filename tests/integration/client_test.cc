@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <csignal>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
@@ -38,6 +39,13 @@ class ClientTest : public ::testing::Test {
     EXPECT_EQ(outcome.exit_code, 0) << outcome.output << outcome.errors;
     return nlohmann::json::parse(outcome.output, nullptr,
                                  /*allow_exceptions=*/false);
+  }
+
+  // In a shell, where $anyprec is the client and knows no server yet.
+  static Outcome RunShell(const std::string& command) {
+    return RunToEnd({"/bin/sh", "-c",
+                     std::string("anyprec=") + kClientBinary +
+                         " address=" + server_->address() + "; " + command});
   }
 
   static TestServer* server_;
@@ -81,6 +89,31 @@ TEST_F(ClientTest, WrongUsageExitsWithTwo) {
   const Outcome outcome = RunToEnd({kClientBinary, "generate", "--bit=3"});
   EXPECT_EQ(outcome.exit_code, 2);
   EXPECT_THAT(outcome.errors, HasSubstr("did you mean --bits?"));
+  EXPECT_EQ(Run({"model", "--timeout_ms=-1"}).exit_code, 2);
+}
+
+TEST_F(ClientTest, WordsThatACommandDoesNotTakeAreRefused) {
+  const Outcome model = Run({"model", "foo"});
+  EXPECT_EQ(model.exit_code, 2);
+  EXPECT_THAT(model.errors, HasSubstr("\"foo\""));
+  const Outcome prompts = Run({"generate", "--prompt=a", "b"});
+  EXPECT_EQ(prompts.exit_code, 2);
+  EXPECT_THAT(prompts.errors, HasSubstr("\"b\" beside --prompt"));
+}
+
+TEST_F(ClientTest, TextsThatAreNoUtf8AreRefusedBeforeTheyAreSent) {
+  for (const std::string command : {"generate", "chat", "score", "tokenize"}) {
+    const Outcome outcome = Run({command, "ab\xFF\xFE"});
+    EXPECT_EQ(outcome.exit_code, 2) << command;
+    EXPECT_THAT(outcome.errors, HasSubstr("argument 2: byte 0xFF at offset 2"));
+  }
+  const Outcome stop = Run({"generate", "--stop=\xC3", "x"});
+  EXPECT_EQ(stop.exit_code, 2);
+  EXPECT_THAT(stop.errors, HasSubstr("--stop: byte 0xC3 at offset 0"));
+  const Outcome input =
+      RunShell("printf 'abc\\377' | $anyprec tokenize --address=$address");
+  EXPECT_EQ(input.exit_code, 2);
+  EXPECT_THAT(input.errors, HasSubstr("stdin: byte 0xFF at offset 3"));
 }
 
 TEST_F(ClientTest, EveryCommandHasHelp) {
@@ -89,6 +122,14 @@ TEST_F(ClientTest, EveryCommandHasHelp) {
     const Outcome outcome = RunToEnd({kClientBinary, command, "--help"});
     EXPECT_EQ(outcome.exit_code, 0) << command;
     EXPECT_THAT(outcome.output, HasSubstr("--address")) << command;
+    EXPECT_EQ(RunToEnd({kClientBinary, command, "-h"}).output, outcome.output);
+    EXPECT_EQ(RunToEnd({kClientBinary, "help", command}).output,
+              outcome.output);
+  }
+  for (const std::string help : {"--help", "-h", "help"}) {
+    const Outcome outcome = RunToEnd({kClientBinary, help});
+    EXPECT_EQ(outcome.exit_code, 0) << help;
+    EXPECT_THAT(outcome.output, HasSubstr("generate")) << help;
   }
 }
 
@@ -97,6 +138,28 @@ TEST_F(ClientTest, NoServerIsAnErrorRatherThanAWait) {
       RunToEnd({kClientBinary, "model", "--address=127.0.0.1:1"});
   EXPECT_EQ(outcome.exit_code, 1);
   EXPECT_THAT(outcome.errors, HasSubstr("UNAVAILABLE"));
+}
+
+TEST_F(ClientTest, AServerThatIsStoppedIsNotWaitedForPastTheDeadline) {
+  server_->process().Signal(SIGSTOP);
+  const Outcome generate = Run({"generate", "--deadline_ms=50", "Once"});
+  const Outcome model = Run({"model", "--timeout_ms=50"});
+  server_->process().Signal(SIGCONT);
+  EXPECT_EQ(generate.exit_code, 1);
+  EXPECT_THAT(generate.errors, HasSubstr("not done within 2050 ms"));
+  EXPECT_EQ(model.exit_code, 1);
+  EXPECT_THAT(model.errors, HasSubstr("not done within 50 ms"));
+}
+
+TEST_F(ClientTest, OutputThatCannotBeWrittenIsAFailure) {
+  for (const std::string command :
+       {"model", "tokenize a", "generate --bits=3 --max_tokens=2 a",
+        "generate --bits=3 --max_tokens=2 --json a"}) {
+    const Outcome outcome =
+        RunShell("$anyprec " + command + " --address=$address >/dev/full");
+    EXPECT_EQ(outcome.exit_code, 1) << command;
+    EXPECT_THAT(outcome.errors, HasSubstr("stdout: cannot write")) << command;
+  }
 }
 
 TEST_F(ClientTest, ScorePrintsThePerplexity) {
@@ -114,6 +177,13 @@ TEST_F(ClientTest, TokenizeAndDetokenizeAreInverse) {
   std::istringstream words(ids.output);
   for (std::string word; words >> word;) arguments.push_back(word);
   EXPECT_EQ(Run(arguments).output, "a little girl\n");
+}
+
+TEST_F(ClientTest, NulBytesOfATextAreKept) {
+  const Outcome outcome = RunShell(
+      "printf 'a\\0b' | $anyprec tokenize --noadd_special --address=$address |"
+      " xargs $anyprec detokenize --address=$address");
+  EXPECT_EQ(outcome.output, std::string("a\0b\n", 4)) << outcome.errors;
 }
 
 TEST_F(ClientTest, ModelTellsBytesReadAtEachPrecision) {

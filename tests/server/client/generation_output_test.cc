@@ -2,12 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include "absl/status/status.h"
-#include "absl/time/time.h"
-#include "server/client/connection.h"
-#include "server/field_violations.h"
-#include "server/status_conversion.h"
-
 namespace anyprec {
 namespace {
 
@@ -67,29 +61,6 @@ TEST(GenerationOutputTest, AnswersOfOneTokenHaveASpeedToo) {
   finish.mutable_timings()->set_total_ms(20);
   EXPECT_EQ(TokensPerSecond(finish), 50);
   EXPECT_EQ(TokensPerSecond(v1::Finish()), 0);
-}
-
-TEST(ConnectionTest, ErrorsNameEachFieldOnALineOfItsOwn) {
-  FieldViolations violations;
-  violations.Add("sampling.top_p", "is 2; must be in (0, 1]");
-  violations.Add("prompt", "is missing");
-  const grpc::Status status = ToGrpcStatus(violations.ToStatus());
-  EXPECT_EQ(ErrorToText(status),
-            "INVALID_ARGUMENT\n"
-            "  sampling.top_p: is 2; must be in (0, 1]\n"
-            "  prompt: is missing");
-  EXPECT_EQ(ErrorToJson(status)["field_violations"][1]["field"], "prompt");
-}
-
-TEST(ConnectionTest, ErrorsSayWhenToTryAgain) {
-  absl::Status status = absl::ResourceExhaustedError("the queue is full");
-  AttachRetry(absl::Milliseconds(1500), "QUEUE_FULL", status);
-  EXPECT_EQ(ErrorToText(ToGrpcStatus(status)),
-            "RESOURCE_EXHAUSTED: the queue is full\n  try again in 1500 ms");
-}
-
-TEST(ConnectionTest, MalformedTextStaysPrintable) {
-  EXPECT_EQ(DumpJson({{"text", "\xff"}}), "{\"text\":\"\xEF\xBF\xBD\"}");
 }
 
 }  // namespace
