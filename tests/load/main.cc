@@ -14,6 +14,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "kernels/status_macros.h"
+#include "runtime/scheduler/precision_policy.h"
+#include "tests/load/cost_table.h"
 #include "tests/load/load_client.h"
 #include "tests/load/load_session.h"
 #include "tests/load/metrics.h"
@@ -21,6 +23,7 @@
 #include "tests/load/report_html.h"
 #include "tests/load/requirements.h"
 #include "tests/load/run_report.h"
+#include "tests/load/simulated_server.h"
 #include "tests/load/summary_table.h"
 
 namespace anyprec::load {
@@ -31,7 +34,7 @@ constexpr int kExitFailure = 1;
 constexpr int kExitUsage = 2;
 
 constexpr char kUsage[] =
-    "Usage: anyprec-loadtest --target=HOST:PORT [FLAGS]\n\n"
+    "Usage: anyprec-loadtest --target=HOST:PORT | --simulate=FILE [FLAGS]\n\n"
     "Sends a server an open-loop stream of requests, or a fixed number at\n"
     "once, and reports throughput, latencies, precision and goodput.\n\n"
     "  anyprec-loadtest --target=127.0.0.1:50051 --rate=4 --duration=60 \\\n"
@@ -95,17 +98,28 @@ absl::Status CheckRequirements(const LoadTestOptions& options,
                     inputs.classes));
 }
 
-absl::StatusOr<SessionResult> RunTest(const LoadTestOptions& options,
-                                      SessionInputs inputs) {
-  const LoadClientOptions client_options = {
+absl::StatusOr<std::unique_ptr<LoadDriver>> NewDriver(
+    const LoadTestOptions& options, const SessionInputs& inputs) {
+  if (!options.simulate.empty()) {
+    SimulationOptions simulation;
+    ASSIGN_OR_RETURN(simulation.table, ReadCostTable(options.simulate));
+    ASSIGN_OR_RETURN(simulation.policy, ParsePrecisionPolicy(options.policy));
+    return NewSimulatedServer(simulation, inputs.classes);
+  }
+  const LoadClientOptions client = {
       .target = options.target,
       .connections = options.connections,
       .connect_timeout = absl::Seconds(options.connect_timeout),
       .drain_timeout = absl::Seconds(options.drain_timeout)};
-  ASSIGN_OR_RETURN(const std::unique_ptr<LoadDriver> client,
-                   NewLoadClient(client_options, inputs.classes));
-  RETURN_IF_ERROR(CheckPrecisions(inputs.classes, client->model()));
-  return LoadSession(options, std::move(inputs), *client).Run();
+  return NewLoadClient(client, inputs.classes);
+}
+
+absl::StatusOr<SessionResult> RunTest(const LoadTestOptions& options,
+                                      SessionInputs inputs) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<LoadDriver> driver,
+                   NewDriver(options, inputs));
+  RETURN_IF_ERROR(CheckPrecisions(inputs.classes, driver->model()));
+  return LoadSession(options, std::move(inputs), *driver).Run();
 }
 
 void PrintHighestRates(const nlohmann::json& rates) {
@@ -165,14 +179,14 @@ int Main(const std::vector<std::string>& arguments) {
   absl::StatusOr<SessionInputs> inputs = ReadInputs(*options);
   if (!inputs.ok()) return Fail(inputs.status(), kExitUsage);
   if (const absl::Status status = CheckRequirements(*options, *inputs);
-      !options->target.empty() && !status.ok()) {
+      options->runs() && !status.ok()) {
     return FailUsage(status);
   }
   if (const absl::Status status = CheckWritable(*options); !status.ok()) {
     return Fail(status, kExitUsage);
   }
   SessionResult result;
-  if (!options->target.empty()) {
+  if (options->runs()) {
     absl::StatusOr<SessionResult> run = RunTest(*options, *std::move(inputs));
     if (!run.ok()) {
       return Fail(run.status(), absl::IsInvalidArgument(run.status())
@@ -188,7 +202,7 @@ int Main(const std::vector<std::string>& arguments) {
       !status.ok()) {
     return Fail(status, kExitFailure);
   }
-  return Judge(*options, options->target.empty() ? *shown : result.runs);
+  return Judge(*options, options->runs() ? result.runs : *shown);
 }
 
 }  // namespace

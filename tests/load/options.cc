@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "kernels/status_macros.h"
+#include "runtime/scheduler/precision_policy.h"
 
 namespace anyprec::load {
 namespace {
@@ -137,11 +138,17 @@ absl::Status ParseTexts(LoadTestOptions& options) {
 absl::Status Validate(LoadTestOptions& options) {
   RETURN_IF_ERROR(ParseTexts(options));
   RETURN_IF_ERROR(CheckNumbers(options));
-  if (!options.target.empty()) return CheckMode(options);
+  if (const auto policy = ParsePrecisionPolicy(options.policy); !policy.ok()) {
+    return Wrong(absl::StrCat("--policy is ", policy.status().message()));
+  }
+  if (!options.target.empty() && !options.simulate.empty()) {
+    return Wrong("--target and --simulate exclude each other");
+  }
+  if (options.runs()) return CheckMode(options);
   if (options.compare.empty()) {
     return Wrong(
-        "--target is missing; name a server's HOST:PORT, or --compare reports "
-        "of earlier runs");
+        "--target is missing; name a server's HOST:PORT, or --simulate a cost "
+        "table, or --compare reports of earlier runs");
   }
   return absl::OkStatus();
 }
@@ -251,6 +258,12 @@ void AddReportFlags(LoadTestOptions& options, FlagSet& flags) {
 FlagSet LoadTestFlags(LoadTestOptions& options) {
   FlagSet flags;
   flags.Add("target", &options.target, "HOST:PORT of the server to test.");
+  flags.Add("simulate", &options.simulate,
+            "JSON table of step times: instead of a server, run the scheduler "
+            "in virtual time on a machine that takes these.");
+  flags.Add("policy", &options.policy,
+            "With --simulate: how requests without a fixed precision get one: "
+            "slo, fixed:BITS or load-ladder[:REQUESTS].");
   AddArrivalFlags(options, flags);
   AddWorkloadFlags(options, flags);
   AddModeFlags(options, flags);

@@ -17,6 +17,8 @@ namespace anyprec::load {
 
 struct LoadTestOptions {
   std::string target;
+  std::string simulate;
+  std::string policy = "slo";
   std::string label;
 
   std::string arrivals = "poisson";
@@ -67,6 +69,7 @@ struct LoadTestOptions {
   IntRange output_range;
   std::vector<Requirement> requirements;
 
+  bool runs() const { return !target.empty() || !simulate.empty(); }
   bool replays_times() const { return arrivals == "trace"; }
 };
 
