@@ -6,7 +6,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "server/flag_set.h"
+#include "runtime/command_line/flag_set.h"
 
 namespace anyprec {
 

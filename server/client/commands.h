@@ -10,8 +10,8 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "runtime/command_line/flag_set.h"
 #include "server/client/connection.h"
-#include "server/flag_set.h"
 
 namespace anyprec {
 

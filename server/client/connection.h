@@ -12,7 +12,7 @@
 
 #include "absl/time/time.h"
 #include "anyprec/v1/inference_service.grpc.pb.h"
-#include "server/flag_set.h"
+#include "runtime/command_line/flag_set.h"
 
 namespace anyprec {
 

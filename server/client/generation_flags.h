@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "anyprec/v1/inference_service.pb.h"
-#include "server/flag_set.h"
+#include "runtime/command_line/flag_set.h"
 
 namespace anyprec {
 

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "server/flag_set.h"
+#include "runtime/command_line/flag_set.h"
 #include "tests/load/requirements.h"
 #include "tests/load/workload.h"
 

@@ -96,34 +96,7 @@ TEST(ServerOptionsTest, ConfigFileMistakesNameTheFileAndTheKey) {
               HasSubstr(::testing::TempDir()));
 }
 
-TEST(FlagSetTest, ListsTakeEachOccurrence) {
-  std::vector<std::string> stop;
-  FlagSet flags;
-  flags.Add("stop", &stop, "Where to stop.");
-  const std::vector<std::string> arguments = {"--stop=a", "text", "--stop",
-                                              "b",        "--",   "--stop=c"};
-  const auto positional = flags.Parse(arguments);
-  ASSERT_TRUE(positional.ok()) << positional.status();
-  EXPECT_THAT(stop, ::testing::ElementsAre("a", "b"));
-  EXPECT_THAT(*positional, ::testing::ElementsAre("text", "--stop=c"));
-}
-
-TEST(FlagSetTest, AbsentOptionalsStayAbsent) {
-  std::optional<int> bits;
-  std::optional<double> ttft_ms;
-  bool json = true;
-  FlagSet flags;
-  flags.Add("bits", &bits, "");
-  flags.Add("ttft_ms", &ttft_ms, "");
-  flags.Add("json", &json, "");
-  const std::vector<std::string> arguments = {"--bits=0", "--nojson"};
-  ASSERT_TRUE(flags.Parse(arguments).ok());
-  EXPECT_EQ(bits, 0);
-  EXPECT_EQ(ttft_ms, std::nullopt);
-  EXPECT_FALSE(json);
-}
-
-TEST(FlagSetTest, HelpShowsNamesChoicesAndDefaults) {
+TEST(ServerOptionsTest, HelpShowsNamesChoicesAndDefaults) {
   ServerOptions options;
   const std::string help = ServerFlags(options).Help();
   EXPECT_THAT(help, HasSubstr("--device=auto|cpu|cuda  (default: auto)"));

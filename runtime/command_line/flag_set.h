@@ -10,8 +10,8 @@
 //   ASSIGN_OR_RETURN(positional, flags.Parse(arguments));
 //
 // Thread-compatible.
-#ifndef ANYPREC_SERVER_FLAG_SET_H_
-#define ANYPREC_SERVER_FLAG_SET_H_
+#ifndef ANYPREC_RUNTIME_COMMAND_LINE_FLAG_SET_H_
+#define ANYPREC_RUNTIME_COMMAND_LINE_FLAG_SET_H_
 
 #include <cstdint>
 #include <optional>
@@ -72,4 +72,4 @@ class FlagSet {
 
 }  // namespace anyprec
 
-#endif  // ANYPREC_SERVER_FLAG_SET_H_
+#endif  // ANYPREC_RUNTIME_COMMAND_LINE_FLAG_SET_H_

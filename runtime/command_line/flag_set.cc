@@ -1,4 +1,4 @@
-#include "server/flag_set.h"
+#include "runtime/command_line/flag_set.h"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
