@@ -66,7 +66,8 @@ done <<<'3 39.8
 4 23.8
 5 21.6
 6 21.05
-7 20.98'
+7 20.98
+8 20.98'
 
 "$bin"/server/anyprec-server --model="$model" --max_bits=16 --port=0 \
   --port_file="$scratch/port" >"$scratch/server.log" 2>&1 &
