@@ -29,6 +29,7 @@
 #include "runtime/format/file_writer.h"
 #include "runtime/format/json.h"
 #include "runtime/format/mapped_file.h"
+#include "runtime/format/parent_model_folder.h"
 
 namespace anyprec {
 namespace {
@@ -41,26 +42,8 @@ constexpr char kJournalHead[] = "anyprec-journal 1 ";
 // A line takes some 100 bytes for each tensor of a layer.
 constexpr size_t kMaxJournalBytes = 64 << 20;
 
-// Tokenizer and generation settings of a HuggingFace folder.
-constexpr const char* kTokenizerFiles[] = {
-    "added_tokens.json",
-    "chat_template.jinja",
-    "chat_template.json",
-    "generation_config.json",
-    "merges.txt",
-    "special_tokens_map.json",
-    "tokenizer.json",
-    "tokenizer.model",
-    "tokenizer_config.json",
-    "vocab.json",
-};
-
-// A file-system error of the standard library's as a Status.
-absl::Status FromErrorCode(const std::error_code& error,
-                           absl::string_view what) {
-  if (!error) return absl::OkStatus();
-  return absl::ErrnoToStatus(error.value(), what);
-}
+// The journal's last line, once nothing is left but to move the files.
+constexpr char kMoving[] = "moving";
 
 std::string WithoutTrailingSlashes(std::string path) {
   while (path.size() > 1 && path.back() == '/') path.pop_back();
@@ -99,7 +82,8 @@ std::optional<absl::string_view> UnsealLine(absl::string_view line) {
 ParentModelWriter::ParentModelWriter(std::string output, ModelConfig config,
                                      Options options)
     : output_(std::move(output)),
-      partial_(output_ + ".partial"),
+      partial_(PartialFolder(output_)),
+      in_place_(absl::StartsWith(partial_, output_ + "/")),
       config_(std::move(config)),
       options_(std::move(options)) {
   for (int layer = 0; layer <= config_.num_layers; ++layer) {
@@ -124,19 +108,17 @@ absl::StatusOr<std::unique_ptr<ParentModelWriter>> ParentModelWriter::Open(
   const std::string output = WithoutTrailingSlashes(output_path);
   ANYPREC_CHECK(config.quantization.has_value()) << output;
   RETURN_IF_ERROR(ValidateModelConfig(config, output));
-  std::error_code error;
-  if (fs::exists(output, error) &&
-      !(fs::is_directory(output, error) && fs::is_empty(output, error))) {
-    return absl::AlreadyExistsError(
-        absl::StrCat(output, ": exists, needed is a new or empty folder"));
-  }
+  RETURN_IF_ERROR(CheckParentModelOutput(output, options.overwrite));
   std::unique_ptr<ParentModelWriter> writer(
       new ParentModelWriter(output, config, std::move(options)));
   // Before anything is written: the configuration must be one we can read.
   RETURN_IF_ERROR(writer->ConfigJson().status());
+  std::error_code error;
   fs::create_directories(writer->partial_, error);
-  RETURN_IF_ERROR(
-      FromErrorCode(error, absl::StrCat("create ", writer->partial_)));
+  if (error) {
+    return absl::ErrnoToStatus(error.value(),
+                               absl::StrCat("create ", writer->partial_));
+  }
   RETURN_IF_ERROR(writer->OpenJournal());
   return writer;
 }
@@ -163,12 +145,20 @@ absl::Status ParentModelWriter::OpenJournal() {
   options.max_shard_bytes = options_.max_shard_bytes;
   options.metadata["format"] = "anyprec";
   options.metadata["format_version"] = kParentModelVersion;
-  const bool resume = absl::StartsWith(*text, head);
-  options.resume = resume;
+  options.resume = absl::StartsWith(*text, head);
+  if (options.resume && absl::EndsWith(*text, SealLine(kMoving))) {
+    // Without config.json, which moves last, it is a finished model's journal.
+    std::error_code ignored;
+    moving_ = fs::exists(absl::StrCat(partial_, "/config.json"), ignored);
+    options.resume = moving_;
+  }
+  const bool resume = options.resume;
   if (!resume) RETURN_IF_ERROR(StartAfresh());
-  ASSIGN_OR_RETURN(
-      tensors_, SafetensorsWriter::Create(partial_, ParentModelTensors(config_),
-                                          std::move(options)));
+  if (!moving_) {
+    ASSIGN_OR_RETURN(tensors_, SafetensorsWriter::Create(
+                                   partial_, ParentModelTensors(config_),
+                                   std::move(options)));
+  }
   if (!resume) return AppendToJournal(head);
   journal_bytes_ = head.size();
   absl::string_view rest = absl::string_view(*text).substr(head.size());
@@ -179,7 +169,8 @@ absl::Status ParentModelWriter::OpenJournal() {
     journal_bytes_ += end + 1;
     rest.remove_prefix(end + 1);
   }
-  return absl::OkStatus();
+  if (!moving_) return absl::OkStatus();
+  return CheckAllCommitted();
 }
 
 // A commit's line: "layer <index> <note> <name>=<crc>,<crc>... ...".
@@ -202,8 +193,8 @@ bool ParentModelWriter::ReplayLine(absl::string_view line) {
       return false;
     }
     std::optional<std::vector<uint32_t>> parsed = ParseChecksums(checksums);
-    if (!parsed.has_value() ||
-        !tensors_->MarkWritten(names[i], *std::move(parsed)).ok()) {
+    if (!parsed.has_value()) return false;
+    if (!moving_ && !tensors_->MarkWritten(names[i], *std::move(parsed)).ok()) {
       return false;
     }
   }
@@ -211,18 +202,22 @@ bool ParentModelWriter::ReplayLine(absl::string_view line) {
   return true;
 }
 
-// Removes what a run with other settings has left, but for the locked journal.
+// Removes what a run with other settings has left, but for the locked journal
+// and what the caller keeps.
 absl::Status ParentModelWriter::StartAfresh() {
   std::error_code error;
   std::vector<fs::path> stale;
   for (fs::directory_iterator entry(partial_, error), end;
        !error && entry != end; entry.increment(error)) {
-    if (entry->path().filename() != kJournal) stale.push_back(entry->path());
+    const fs::path& path = entry->path();
+    if (path.filename() != kJournal && path != WorkFolder(partial_)) {
+      stale.push_back(path);
+    }
   }
-  for (const fs::path& path : stale) {
-    if (!error) fs::remove(path, error);
+  if (error) {
+    return absl::ErrnoToStatus(error.value(), absl::StrCat("list ", partial_));
   }
-  RETURN_IF_ERROR(FromErrorCode(error, absl::StrCat("clear ", partial_)));
+  for (const fs::path& path : stale) RETURN_IF_ERROR(RemoveFile(path));
   if (ftruncate(journal_, 0) == 0) return absl::OkStatus();
   return absl::ErrnoToStatus(errno,
                              absl::StrCat("truncate the journal of ", output_));
@@ -354,24 +349,8 @@ absl::Status ParentModelWriter::CommitLayer(int layer, absl::string_view note) {
 }
 
 absl::Status ParentModelWriter::CopyTokenizer(const Checkpoint& checkpoint) {
-  if (checkpoint.gguf() != nullptr) {
-    // With its architecture, which readers of GGUF ask for first.
-    const std::vector<std::string> prefixes = {"general.architecture",
-                                               "tokenizer."};
-    return checkpoint.gguf()->WriteMetadata(
-        absl::StrCat(partial_, "/tokenizer.gguf"), prefixes);
-  }
-  for (const char* name : kTokenizerFiles) {
-    const auto file =
-        MappedFile::Open(absl::StrCat(checkpoint.path(), "/", name));
-    if (absl::IsNotFound(file.status())) continue;
-    RETURN_IF_ERROR(file.status());
-    const std::span<const std::byte> bytes = (*file)->bytes();
-    RETURN_IF_ERROR(WriteFileAtomically(
-        absl::StrCat(partial_, "/", name),
-        {reinterpret_cast<const char*>(bytes.data()), bytes.size()}));
-  }
-  return absl::OkStatus();
+  if (moving_) return absl::OkStatus();
+  return CopyTokenizerFiles(checkpoint, partial_);
 }
 
 // The checkpoint's config.json with our fields on top.
@@ -392,26 +371,53 @@ absl::StatusOr<std::string> ParentModelWriter::ConfigJson() const {
   return text;
 }
 
-absl::Status ParentModelWriter::Finish() {
+absl::Status ParentModelWriter::CheckAllCommitted() const {
   for (int layer = 0; layer <= config_.num_layers; ++layer) {
     if (IsCommitted(layer)) continue;
     return absl::FailedPreconditionError(
         absl::StrCat(output_, ": layer ", layer, " of ", config_.num_layers,
                      " was not committed"));
   }
-  ASSIGN_OR_RETURN(const std::string config, ConfigJson());
-  RETURN_IF_ERROR(
-      WriteFileAtomically(absl::StrCat(partial_, "/config.json"), config));
-  RETURN_IF_ERROR(tensors_->Finish());
+  return absl::OkStatus();
+}
+
+absl::Status ParentModelWriter::Finish() {
+  RETURN_IF_ERROR(CheckAllCommitted());
+  if (!moving_) {
+    ASSIGN_OR_RETURN(const std::string config, ConfigJson());
+    RETURN_IF_ERROR(
+        WriteFileAtomically(absl::StrCat(partial_, "/config.json"), config));
+    RETURN_IF_ERROR(tensors_->Finish());
+  }
   std::error_code error;
-  fs::remove(absl::StrCat(partial_, "/", kJournal), error);
-  RETURN_IF_ERROR(FromErrorCode(error, "remove the journal"));
+  fs::remove_all(WorkFolder(partial_), error);
+  if (error) {
+    return absl::ErrnoToStatus(error.value(), absl::StrCat("clear ", partial_));
+  }
   RETURN_IF_ERROR(SyncDirectory(partial_));
-  // Over the empty folder that may be there.
+  return in_place_ ? MoveIntoOutput() : RenameToOutput();
+}
+
+// A crash at any point leaves the old model or, with the journal, the new one.
+absl::Status ParentModelWriter::MoveIntoOutput() {
+  if (!moving_) {
+    RETURN_IF_ERROR(RemoveModelFiles(output_));
+    // From here on, what has a model's name in the output is the new model's.
+    RETURN_IF_ERROR(AppendToJournal(SealLine(kMoving)));
+  }
+  RETURN_IF_ERROR(MoveModelFiles(partial_, output_));
+  RETURN_IF_ERROR(RemoveFile(absl::StrCat(partial_, "/", kJournal)));
+  RETURN_IF_ERROR(RemoveFile(partial_));
+  return SyncDirectory(output_);
+}
+
+absl::Status ParentModelWriter::RenameToOutput() {
   if (rename(partial_.c_str(), output_.c_str()) != 0) {
     return absl::ErrnoToStatus(
         errno, absl::StrCat("rename ", partial_, " to ", output_));
   }
+  // Not before: without it, all would be lost where the rename fails.
+  RETURN_IF_ERROR(RemoveFile(absl::StrCat(output_, "/", kJournal)));
   const fs::path parent = fs::path(output_).parent_path();
   return SyncDirectory(parent.empty() ? "." : parent.string());
 }

@@ -1,10 +1,11 @@
 // Writer of a parent model folder (FORMAT.md), layer by layer, resumable.
 //
-// Until Finish() everything lies in "<output>.partial", with a journal of the
-// layers committed; a writer that opens the same output again, with the same
-// config and fingerprint, continues after the last of them. The finished folder
-// has the same bytes whether the work was interrupted or not, and appears under
-// its own name by rename, complete. Memory: what the caller passes.
+// Until Finish() everything lies in PartialFolder(output), with a journal of
+// the layers committed; a writer that opens the same output again, with the
+// same config and fingerprint, continues after the last of them. The finished
+// folder has the same bytes whether the work was interrupted or not; the model
+// appears in it complete, see parent_model_folder.h. Memory: what the caller
+// passes.
 //
 //   ASSIGN_OR_RETURN(auto writer, ParentModelWriter::Open(output, config, {}));
 //   for (int layer = 0; layer < config.num_layers; ++layer) {
@@ -55,10 +56,13 @@ class ParentModelWriter {
     std::string original_config_json;
     // HuggingFace's default.
     int64_t max_shard_bytes = 5'000'000'000;
+    // Finish() replaces a parent model that is there. Files that are none of a
+    // parent model's stay.
+    bool overwrite = false;
   };
 
   // REQUIRES: `config` is valid and has `quantization`.
-  // ALREADY_EXISTS where `output` is there and not an empty folder;
+  // ALREADY_EXISTS as CheckParentModelOutput();
   // INVALID_ARGUMENT where a layer's k is not a multiple of 32, or seed_bits <=
   // parent_bits within [kMinBits, kMaxBits] does not hold; UNAVAILABLE where
   // another process is writing the same output.
@@ -95,11 +99,10 @@ class ParentModelWriter {
   // layer that was not written. `note` is one line of text.
   absl::Status CommitLayer(int layer, absl::string_view note);
 
-  // Copies a folder's tokenizer files and generation_config.json as they are,
-  // or keeps a GGUF's vocabulary as tokenizer.gguf.
+  // See CopyTokenizerFiles().
   absl::Status CopyTokenizer(const Checkpoint& checkpoint);
 
-  // Writes config.json, completes the tensors and renames the folder.
+  // Writes config.json, completes the tensors and puts the model in its place.
   // FAILED_PRECONDITION names a layer that was not committed.
   absl::Status Finish();
 
@@ -111,16 +114,22 @@ class ParentModelWriter {
   absl::Status StartAfresh();
   absl::Status AppendToJournal(absl::string_view line);
   absl::StatusOr<std::string> ConfigJson() const;
+  absl::Status CheckAllCommitted() const;
+  absl::Status MoveIntoOutput();
+  absl::Status RenameToOutput();
   // Names of all tensors of a layer.
   std::vector<std::string> TensorNames(int layer) const;
 
   const std::string output_;
   const std::string partial_;
+  const bool in_place_;  // partial_ is in output_, not beside it
   const ModelConfig config_;
   const Options options_;
   int journal_ = -1;  // file descriptor, locked against other processes
   uint64_t journal_bytes_ = 0;
-  std::unique_ptr<SafetensorsWriter> tensors_;
+  // An earlier run was killed while it moved the finished files.
+  bool moving_ = false;
+  std::unique_ptr<SafetensorsWriter> tensors_;      // null where moving_
   std::map<int, std::string> notes_;                // of committed layers
   absl::flat_hash_map<std::string, DType> dtypes_;  // of dense tensors
   absl::flat_hash_map<std::string, LinearSpec> linears_;

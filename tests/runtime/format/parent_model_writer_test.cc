@@ -1,11 +1,14 @@
 #include "runtime/format/parent_model_writer.h"
 
+#include <cstdint>
 #include <filesystem>
 #include <map>
+#include <span>
 #include <string>
 
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
+#include "runtime/format/crc32c.h"
 #include "runtime/format/parent_model_file.h"
 #include "tests/runtime/format/test_files.h"
 
@@ -24,6 +27,7 @@ ModelConfig ThreeLayers() {
 std::map<std::string, std::string> Contents(const std::string& folder) {
   std::map<std::string, std::string> contents;
   for (const auto& entry : fs::directory_iterator(folder)) {
+    if (entry.is_directory()) continue;
     contents[entry.path().filename()] = ReadBytes(entry.path());
   }
   return contents;
@@ -137,6 +141,108 @@ TEST(ParentModelWriterTest, AnOutputWithContentsIsLeftAlone) {
   }
   fs::create_directory(folder.File("empty"));
   EXPECT_TRUE(WriteTinyParent(folder.File("empty/"), TinyParentConfig()).ok());
+}
+
+TEST(ParentModelWriterTest, AFolderThatIsThereIsFilledAndNotReplaced) {
+  const ScratchFolder folder;
+  const ModelConfig config = ThreeLayers();
+  ASSERT_TRUE(WriteTinyParent(folder.File("whole"), config).ok());
+  // A link stands for a mount point, which a test cannot make: neither can be
+  // renamed over.
+  folder.Write("disk/lost+found/inode", "");
+  fs::create_directory_symlink(folder.File("disk"), folder.File("out"));
+  ASSERT_TRUE(WriteTinyParent(folder.File("out"), config, 2).ok());
+  EXPECT_TRUE(fs::exists(folder.File("disk/.partial/journal")));
+  ASSERT_TRUE(WriteTinyParent(folder.File("out"), config).ok());
+  EXPECT_TRUE(fs::is_symlink(folder.File("out")));
+  EXPECT_EQ(Contents(folder.File("disk")), Contents(folder.File("whole")));
+  EXPECT_FALSE(fs::exists(folder.File("disk/.partial")));
+}
+
+TEST(ParentModelWriterTest, ALinkToNothingIsRefusedAtOnce) {
+  const ScratchFolder folder;
+  fs::create_directory_symlink(folder.File("none"), folder.File("out"));
+  ExpectError(WriteTinyParent(folder.File("out"), TinyParentConfig()),
+              absl::StatusCode::kAlreadyExists,
+              {folder.File("out"), "link to nothing"});
+}
+
+TEST(ParentModelWriterTest, TheOldModelStaysUntilTheNewOneIsComplete) {
+  const ScratchFolder folder;
+  const ModelConfig config = ThreeLayers();
+  const std::string path = folder.File("m");
+  ASSERT_TRUE(WriteTinyParent(path, config, 100, "", 10'000).ok());
+  folder.Write("m/NOTES.txt", "mine");
+  const auto old = Contents(path);
+  ModelConfig other = config;
+  other.quantization->sensitivity = "file";
+  const auto overwrite = [&](int commits) {
+    return WriteTinyParent(path, other, commits, "", 5'000'000'000, true);
+  };
+  ASSERT_TRUE(overwrite(2).ok());
+  EXPECT_EQ(Contents(path), old);
+  EXPECT_TRUE(ParentModelFile::Open(path, {}).ok());
+  ASSERT_TRUE(overwrite(100).ok());
+  ASSERT_TRUE(WriteTinyParent(folder.File("whole"), other).ok());
+  auto expected = Contents(folder.File("whole"));
+  expected["NOTES.txt"] = "mine";
+  EXPECT_EQ(Contents(path), expected);
+}
+
+TEST(ParentModelWriterTest, ARunKilledWhileMovingIsFinished) {
+  const ScratchFolder folder;
+  const ModelConfig config = ThreeLayers();
+  ASSERT_TRUE(WriteTinyParent(folder.File("whole"), config).ok());
+  const auto whole = Contents(folder.File("whole"));
+  fs::create_directory(folder.File("m"));
+  ASSERT_TRUE(WriteTinyParent(folder.File("m"), config, 4).ok());
+  // As if the tensors were moved and config.json was not.
+  fs::remove(folder.File("m/.partial/model.safetensors.partial"));
+  folder.Write("m/.partial/config.json", whole.at("config.json"));
+  folder.Write("m/model.safetensors", whole.at("model.safetensors"));
+  const std::string moving = "moving";
+  const uint32_t crc = Crc32c(std::as_bytes(std::span(moving)));
+  folder.Write("m/.partial/journal",
+               absl::StrCat(ReadBytes(folder.File("m/.partial/journal")),
+                            absl::Hex(crc, absl::kZeroPad8), " moving\n"));
+  EXPECT_FALSE(ParentModelFile::Open(folder.File("m"), {}).ok());
+  ASSERT_TRUE(WriteTinyParent(folder.File("m"), config, /*commits=*/1).ok());
+  EXPECT_EQ(Contents(folder.File("m")), whole);
+  EXPECT_FALSE(fs::exists(folder.File("m/.partial")));
+}
+
+TEST(ParentModelWriterTest, ARenameThatFailsLosesNothing) {
+  const ScratchFolder folder;
+  const ModelConfig config = ThreeLayers();
+  ASSERT_TRUE(WriteTinyParent(folder.File("m"), config, 4).ok());
+  {
+    const auto writer = ParentModelWriter::Open(folder.File("m"), config, {});
+    ASSERT_TRUE(writer.ok()) << writer.status();
+    folder.Write("m/late", "");
+    ExpectError((*writer)->Finish(), absl::StatusCode::kFailedPrecondition,
+                {"rename", folder.File("m.partial")});
+  }
+  fs::remove_all(folder.File("m"));
+  const auto writer = ParentModelWriter::Open(folder.File("m"), config, {});
+  ASSERT_TRUE(writer.ok()) << writer.status();
+  for (int layer = 0; layer <= config.num_layers; ++layer) {
+    EXPECT_TRUE((*writer)->IsCommitted(layer)) << layer;
+  }
+  EXPECT_TRUE((*writer)->Finish().ok());
+  EXPECT_TRUE(ParentModelFile::Open(folder.File("m"), {}).ok());
+  EXPECT_FALSE(fs::exists(folder.File("m/journal")));
+}
+
+TEST(ParentModelWriterTest, WorkOutlivesOtherSettingsButNotTheRun) {
+  const ScratchFolder folder;
+  const ModelConfig config = TinyParentConfig();
+  const std::string path = folder.File("m");
+  ASSERT_TRUE(WriteTinyParent(path, config, 1, "one").ok());
+  folder.Write("m.partial/scratch/measured", "x");
+  ASSERT_TRUE(WriteTinyParent(path, config, 1, "two").ok());
+  EXPECT_EQ(ReadBytes(folder.File("m.partial/scratch/measured")), "x");
+  ASSERT_TRUE(WriteTinyParent(path, config, 100, "two").ok());
+  EXPECT_FALSE(fs::exists(path + "/scratch"));
 }
 
 TEST(ParentModelWriterTest, IncompleteLayersAreNotCommitted) {

@@ -210,8 +210,9 @@ absl::Status WriteDense(const TensorInfo& spec, ParentModelWriter& writer) {
 absl::Status WriteTinyParent(const std::string& output,
                              const ModelConfig& config, int commits,
                              absl::string_view fingerprint,
-                             int64_t max_shard_bytes) {
+                             int64_t max_shard_bytes, bool overwrite) {
   ParentModelWriter::Options options;
+  options.overwrite = overwrite;
   options.fingerprint = std::string(fingerprint);
   options.max_shard_bytes = max_shard_bytes;
   ASSIGN_OR_RETURN(const auto writer,

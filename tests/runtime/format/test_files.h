@@ -103,7 +103,8 @@ ModelConfig TinyParentConfig();
 absl::Status WriteTinyParent(const std::string& output,
                              const ModelConfig& config, int commits = 1 << 20,
                              absl::string_view fingerprint = "",
-                             int64_t max_shard_bytes = 5'000'000'000);
+                             int64_t max_shard_bytes = 5'000'000'000,
+                             bool overwrite = false);
 
 }  // namespace anyprec
 
