@@ -99,13 +99,6 @@ ActivationSensitivity::ActivationSensitivity(Options options, Backend& backend)
   ANYPREC_CHECK(!options_.sequences.empty());
 }
 
-void ActivationSensitivity::RemoveCache(const std::string& cache_path) {
-  std::error_code ignored;
-  std::filesystem::remove(CacheFile(cache_path), ignored);
-  // Refuses a folder that is not empty.
-  std::filesystem::remove(cache_path, ignored);
-}
-
 std::string ActivationSensitivity::fingerprint() const {
   uint64_t hash = kFnvOffset;
   for (const std::vector<int32_t>& sequence : options_.sequences) {

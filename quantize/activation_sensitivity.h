@@ -29,15 +29,11 @@ class ActivationSensitivity : public SensitivitySource {
     // Token sequences of equal length, see ReadCalibration.
     std::vector<std::vector<int32_t>> sequences;
     // Folder that keeps the measurements, unless empty: a run that resumes an
-    // interrupted one then need not repeat them.
+    // interrupted one then need not repeat them. The caller removes it.
     std::string cache_path;
     // Called with the number of sequences done.
     std::function<void(int)> progress;
   };
-
-  // Deletes what an object with this `cache_path` has written, and the folder
-  // if nothing else is in it.
-  static void RemoveCache(const std::string& cache_path);
 
   // `backend` must outlive this object.
   ActivationSensitivity(Options options, Backend& backend);

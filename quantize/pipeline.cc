@@ -2,11 +2,9 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <span>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -22,7 +20,6 @@
 #include "quantize/fingerprint.h"
 #include "quantize/int8_rows.h"
 #include "runtime/format/mapped_file.h"
-#include "runtime/format/parent_model_file.h"
 #include "runtime/format/parent_model_layout.h"
 #include "runtime/format/parent_model_writer.h"
 #include "runtime/format/tensor.h"
@@ -31,8 +28,6 @@
 
 namespace anyprec {
 namespace {
-
-namespace fs = std::filesystem;
 
 // Changes whenever the same input would give other bytes.
 constexpr char kToolVersion[] = "1";
@@ -77,22 +72,6 @@ int64_t QuantizedWeights(const ModelConfig& config, int layer) {
     weights += static_cast<int64_t>(spec.n) * spec.k;
   }
   return weights;
-}
-
-bool IsAbsentOrEmpty(const std::string& path) {
-  std::error_code error;
-  if (!fs::exists(path, error)) return true;
-  return fs::is_directory(path, error) && fs::is_empty(path, error);
-}
-
-// REQUIRES: CheckOutput().
-absl::Status RemoveOutput(const std::string& output) {
-  if (IsAbsentOrEmpty(output)) return absl::OkStatus();
-  std::error_code error;
-  fs::remove_all(output, error);
-  if (!error) return absl::OkStatus();
-  return absl::InternalError(
-      absl::StrCat(output, ": cannot be removed: ", error.message()));
 }
 
 // One run: the writer, and what feeds it.
@@ -162,11 +141,10 @@ absl::StatusOr<PipelineReport> Pipeline::Run() {
 }
 
 absl::Status Pipeline::OpenWriter() {
-  RETURN_IF_ERROR(CheckOutput(options_.output, options_.overwrite));
-  RETURN_IF_ERROR(RemoveOutput(options_.output));
   ParentModelWriter::Options writer_options;
   ASSIGN_OR_RETURN(const std::string input,
                    PathFingerprint(checkpoint_.path()));
+  writer_options.overwrite = options_.overwrite;
   writer_options.fingerprint =
       absl::StrCat(input, "-", sensitivity_.fingerprint());
   if (checkpoint_.gguf() == nullptr) {
@@ -263,21 +241,6 @@ double PipelineReport::RelativeError(int precision) const {
   if (totals.error.squared_norm == 0) return 0;  // a model of zeros
   return totals.error.squared_error[precision - range.seed_bits] /
          totals.error.squared_norm;
-}
-
-absl::Status CheckOutput(const std::string& output, bool overwrite) {
-  if (IsAbsentOrEmpty(output)) return absl::OkStatus();
-  if (!ParentModelFile::Open(output, {}).ok()) {
-    return absl::AlreadyExistsError(absl::StrCat(
-        output, ": exists and is not a parent model; choose another output"));
-  }
-  if (!overwrite) {
-    return absl::AlreadyExistsError(
-        absl::StrCat(output,
-                     ": already holds a complete parent model; pass "
-                     "--overwrite to replace it"));
-  }
-  return absl::OkStatus();
 }
 
 absl::StatusOr<PipelineReport> QuantizeCheckpoint(

@@ -5,7 +5,7 @@
 //      the number of threads and however often the work was interrupted.
 //   2. Memory: the largest tensor in fp32, its planes and codebooks, and its
 //      sample weights; beyond that, what the sensitivity source holds.
-//   3. The output folder appears complete or not at all; an interrupted run
+//   3. A model appears in the output complete or not at all; an interrupted run
 //      continues after the last finished decoder block.
 #ifndef ANYPREC_QUANTIZE_PIPELINE_H_
 #define ANYPREC_QUANTIZE_PIPELINE_H_
@@ -13,7 +13,6 @@
 #include <cstdint>
 #include <string>
 
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "kernels/cpu/thread_pool.h"
 #include "quantize/linear_quantizer.h"
@@ -26,10 +25,10 @@ namespace anyprec {
 enum class LmHeadType { kFloat16, kInt8 };
 
 struct PipelineOptions {
-  std::string output;  // folder to create
+  std::string output;  // folder, see CheckParentModelOutput()
   PrecisionRange range;
   LmHeadType lm_head = LmHeadType::kFloat16;
-  // A complete parent model at `output` is deleted first.
+  // Replaces a parent model at `output`, once the new one is complete.
   bool overwrite = false;
   bool show_progress = true;
 };
@@ -49,12 +48,6 @@ struct PipelineReport {
   // weighted alike.
   double RelativeError(int precision) const;
 };
-
-// Whether `output` may be written: OK where nothing is there, or an empty
-// folder, or, with `overwrite`, a complete parent model. ALREADY_EXISTS
-// otherwise: nothing else is ever deleted. Callers ask before they do long
-// work.
-absl::Status CheckOutput(const std::string& output, bool overwrite);
 
 // Errors of the checkpoint, the source and the writer as they come, each naming
 // the tensor or file.

@@ -25,7 +25,7 @@ const char* program_name = "";
   } catch (const std::bad_alloc&) {
     std::fprintf(stderr, "%s: out of memory\n", program_name);
   } catch (const std::system_error& failure) {
-    std::fprintf(stderr, "%s: the system refuses: %s\n", program_name,
+    std::fprintf(stderr, "%s: out of a system resource: %s\n", program_name,
                  failure.what());
   } catch (...) {
     std::abort();  // our own mistake

@@ -104,10 +104,11 @@ absl::Status CheckParentModelOutput(const std::string& output, bool overwrite) {
       (overwrite || foreign == names.end())) {
     return absl::OkStatus();
   }
-  if (!ParentModelFile::Open(output, {}).ok()) {
+  if (const auto model = ParentModelFile::Open(output, {}); !model.ok()) {
     return absl::AlreadyExistsError(absl::StrCat(
         output, ": holds \"", foreign == names.end() ? names[0] : *foreign,
-        "\" and is not a parent model; choose another output"));
+        "\" and no parent model (", model.status().message(),
+        "); choose another output"));
   }
   if (overwrite) return absl::OkStatus();
   return absl::AlreadyExistsError(

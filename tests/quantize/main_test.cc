@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <set>
 #include <string>
 
 #include "absl/strings/match.h"
@@ -50,6 +51,19 @@ TEST_F(MainTest, ExitsWith2ForFlagsThatMakeNoSense) {
   EXPECT_EQ(Run(absl::StrCat(paths, " stray")), 2);
 }
 
+TEST_F(MainTest, ExitsWith2ForFlagsThatDoNotParse) {
+  EXPECT_EQ(Run("--threads=many"), 2);
+  EXPECT_TRUE(absl::StrContains(output_, "--threads is \"many\"")) << output_;
+  EXPECT_EQ(Run("--seed_bit=3"), 2);
+  EXPECT_TRUE(absl::StrContains(output_, "--seed_bits?")) << output_;
+}
+
+TEST_F(MainTest, HelpIsNoFailure) {
+  EXPECT_EQ(Run("--help"), 0);
+  EXPECT_TRUE(absl::StrContains(output_, "--sensitivity=activation|uniform"))
+      << output_;
+}
+
 TEST_F(MainTest, ExitsWith1WhereTheInputIsMissing) {
   EXPECT_EQ(Run(absl::StrCat("--sensitivity=uniform --input=", folder_ / "none",
                              " --output=", folder_ / "out")),
@@ -71,11 +85,40 @@ TEST_F(MainTest, QuantizesARealModelByActivations) {
   EXPECT_TRUE(absl::StrContains(output_, "4 sequences of 64 tokens"));
   ASSERT_EQ(Run(flags(3)), 0) << output_;
   EXPECT_EQ(ReadFolder(folder_ / "out1"), ReadFolder(folder_ / "out3"));
-  EXPECT_FALSE(std::filesystem::exists(folder_ / "out1.activations"));
   // Again: it is there already.
   EXPECT_EQ(Run(flags(1)), 1);
   EXPECT_TRUE(absl::StrContains(output_, "--overwrite")) << output_;
+  WriteFile(folder_ / "out1/NOTES.txt", "mine");
   EXPECT_EQ(Run(absl::StrCat(flags(1), " --overwrite")), 0) << output_;
+  EXPECT_EQ(ReadFile(folder_ / "out1/NOTES.txt"), "mine");
+  std::set<std::string> left;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(folder_.path())) {
+    left.insert(entry.path().filename().string());
+  }
+  EXPECT_EQ(left, (std::set<std::string>{"log", "out1", "out3"}));
+}
+
+TEST_F(MainTest, SaysThatSequencesAreCutToTheContext) {
+  // Longer than heldout.txt, so that it ends there.
+  EXPECT_EQ(Run(absl::StrCat("--input=", kTinyLlama, " --output=",
+                             folder_ / "out", " --calibration=", kTinyLlama,
+                             "/heldout.txt --calibration_tokens=10000")),
+            1);
+  EXPECT_TRUE(absl::StrContains(
+      output_, "--calibration_tokens is 10000, the model's context has 512"))
+      << output_;
+}
+
+TEST_F(MainTest, ExitsWith1WhereTheReportCannotBePrinted) {
+  const std::string log = folder_ / "errors";
+  const int status = std::system(
+      absl::StrCat(kBinary, " --input=", kTinyLlama,
+                   " --sensitivity=uniform --output=", folder_ / "out",
+                   " > /dev/full 2> ", log)
+          .c_str());
+  EXPECT_EQ(WEXITSTATUS(status), 1);
+  EXPECT_TRUE(absl::StrContains(ReadFile(log), "cannot write to stdout"));
 }
 
 }  // namespace
