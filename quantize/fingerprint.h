@@ -15,9 +15,10 @@ namespace anyprec {
 inline constexpr uint64_t kFnvOffset = 0xcbf29ce484222325u;
 uint64_t HashBytes(absl::string_view bytes, uint64_t hash = kFnvOffset);
 
-// Name, size and modification time of a file, or of every regular file in a
-// folder (not in its folders), as hex digits of their hash. Hashing contents
-// would take longer than quantizing a layer. NOT_FOUND where there is nothing.
+// Names, sizes and CRC-32Cs of a file, or of every regular file in a folder
+// (not in its folders), as hex digits of their hash. Reads every byte, at some
+// 3.5 GB/s from memory (crc32c.h), which is little beside what quantizing does
+// with a byte. NOT_FOUND where there is nothing.
 absl::StatusOr<std::string> PathFingerprint(const std::string& path);
 
 }  // namespace anyprec

@@ -226,6 +226,33 @@ TEST_F(PipelineTest, StartsAfreshWhenTheSettingsDiffer) {
   EXPECT_EQ(report->layers_resumed, 0);
 }
 
+TEST_F(PipelineTest, NeverContinuesWithAnotherModel) {
+  WriteModel();
+  const std::string weights = folder_ / "model/model.safetensors";
+  const auto time = std::filesystem::last_write_time(weights);
+  TrapSensitivity trap("model.layers.2.mlp.up_proj", 0);
+  EXPECT_FALSE(Quantize(folder_ / "out", trap, {}, 2).ok());
+  // Of the same size and time, as `cp -p` of a fine-tuned one would be.
+  tensors_["model.layers.0.mlp.up_proj.weight"].values[0] += 1;
+  WriteModel();
+  std::filesystem::last_write_time(weights, time);
+  const auto report = QuantizeUniformly(folder_ / "out");
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->layers_resumed, 0);
+}
+
+TEST_F(PipelineTest, KeepsTheOldModelWhereTheNewOneFails) {
+  WriteModel();
+  ASSERT_TRUE(QuantizeUniformly(folder_ / "out").ok());
+  const auto before = ReadFolder(folder_ / "out");
+  TrapSensitivity trap("model.layers.2.mlp.up_proj", 0);
+  EXPECT_FALSE(
+      Quantize(folder_ / "out", trap, {.range = {2, 4}, .overwrite = true}, 2)
+          .ok());
+  std::filesystem::remove_all(folder_ / "out/.partial");
+  EXPECT_EQ(ReadFolder(folder_ / "out"), before);
+}
+
 TEST_F(PipelineTest, NeverTouchesAnOutputThatIsNoParentModel) {
   WriteModel();
   std::filesystem::create_directories(folder_ / "out");
