@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <fstream>
 #include <string>
 #include <utility>
 
@@ -11,8 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "kernels/check.h"
 #include "kernels/status_macros.h"
-#include "nlohmann/json.hpp"
-#include "runtime/format/json.h"
+#include "runtime/format/json_lines.h"
 #include "runtime/format/mapped_file.h"
 
 namespace anyprec {
@@ -20,33 +18,18 @@ namespace {
 
 using Sequences = std::vector<std::vector<int32_t>>;
 
-// What Tokenizer::Encode takes.
-constexpr size_t kMaxTextBytes = size_t{64} << 20;
-
 absl::StatusOr<Sequences> ReadDocuments(const CalibrationOptions& options,
                                         const Tokenizer& tokenizer,
                                         size_t* longest) {
-  std::ifstream file(options.path);
-  if (!file) {
-    return absl::NotFoundError(
-        absl::StrCat(options.path, ": cannot be opened"));
-  }
   const size_t tokens = options.tokens;
   const size_t documents = options.documents;
+  ASSIGN_OR_RETURN(JsonLines lines, JsonLines::Open(options.path));
   Sequences sequences;
-  std::string line;
-  for (int number = 1; sequences.size() < documents && getline(file, line);
-       ++number) {
-    if (line.empty()) continue;
-    const std::string where = absl::StrCat(options.path, ":", number);
-    ASSIGN_OR_RETURN(const nlohmann::json object, ParseJsonObject(line, where));
-    const auto text = object.find("text");
-    if (text == object.end() || !text->is_string()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(where, ": needs a field \"text\" that is a string"));
-    }
+  while (sequences.size() < documents) {
+    ASSIGN_OR_RETURN(const bool more, lines.Next());
+    if (!more) break;
     ASSIGN_OR_RETURN(std::vector<int32_t> ids,
-                     tokenizer.Encode(text->get_ref<const std::string&>(), {}));
+                     tokenizer.Encode(lines.text(), {}));
     *longest = std::max(*longest, ids.size());
     if (ids.size() < tokens) continue;
     ids.resize(tokens);

@@ -27,7 +27,8 @@ struct CalibrationOptions {
 // most Llamas, nothing for SmolLM2), and that counts.
 //
 // Fewer sequences than wanted are fine; INVALID_ARGUMENT where there is none,
-// naming the longest length found, or where a line is malformed.
+// naming the longest length found, or where a line is malformed; DATA_LOSS
+// where the file cannot be read to its end.
 absl::StatusOr<std::vector<std::vector<int32_t>>> ReadCalibration(
     const CalibrationOptions& options, const Tokenizer& tokenizer);
 

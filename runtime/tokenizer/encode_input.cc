@@ -7,13 +7,6 @@
 #include "runtime/tokenizer/utf8.h"
 
 namespace anyprec {
-namespace {
-
-// A merge needs some 50 bytes of memory for each byte of a text that has no
-// word boundaries.
-constexpr size_t kMaxTextBytes = size_t{64} << 20;
-
-}  // namespace
 
 absl::StatusOr<EncodeInput> EncodeInput::Create(absl::string_view text,
                                                 const EncodeOptions& options) {

@@ -26,6 +26,10 @@
 
 namespace anyprec {
 
+// The longest text that is encoded: a merge needs some 50 bytes of memory for
+// each byte of a text that has no word boundaries.
+inline constexpr size_t kMaxTextBytes = size_t{64} << 20;
+
 // Bytes [begin, end) of a text.
 struct TextRange {
   size_t begin = 0;
@@ -76,7 +80,7 @@ class Tokenizer {
   Tokenizer(const Tokenizer&) = delete;
   Tokenizer& operator=(const Tokenizer&) = delete;
 
-  // INVALID_ARGUMENT where the text exceeds 64 MiB.
+  // INVALID_ARGUMENT where the text exceeds kMaxTextBytes.
   virtual absl::StatusOr<std::vector<TokenId>> Encode(
       absl::string_view text, const EncodeOptions& options) const = 0;
 

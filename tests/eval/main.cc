@@ -2,73 +2,84 @@
 //
 //   anyprec-eval perplexity --model=DIR --bits=4 --text=FILE --context=2048
 //   anyprec-eval perplexity --model=DIR --bits=4 --documents=FILE.jsonl
+//
+// Exit codes: 0 done, 1 failed, 2 for wrong flags.
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdio>
 #include <memory>
-#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "absl/flags/flag.h"
-#include "absl/flags/parse.h"
-#include "absl/flags/usage.h"
-#include "absl/flags/usage_config.h"
-#include "absl/strings/match.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/status_macros.h"
 #include "nlohmann/json.hpp"
+#include "runtime/command_line/flag_set.h"
+#include "runtime/command_line/run_program.h"
+#include "runtime/format/json_lines.h"
 #include "runtime/format/mapped_file.h"
 #include "runtime/model/llama_model.h"
 #include "runtime/progress/progress_bar.h"
 #include "runtime/tokenizer/tokenizer.h"
 #include "tests/eval/perplexity.h"
 
-ABSL_FLAG(std::string, model, "",
-          "parent model folder, or for --bits=16 a HuggingFace folder or GGUF "
-          "file");
-ABSL_FLAG(int, bits, anyprec::kUnquantizedBits,
-          "precision; 16 is the unquantized checkpoint in fp32");
-ABSL_FLAG(std::string, text, "", "text file to score as one token stream");
-ABSL_FLAG(std::string, documents, "",
-          "JSON lines file; the \"text\" of each line is scored alone, a BOS "
-          "token before it");
-ABSL_FLAG(int, context, 0,
-          "tokens per window of --text; 0: the model's context, at most 2048");
-ABSL_FLAG(int, windows, 0, "score only the first windows or documents; 0: all");
-ABSL_FLAG(std::string, compute, "fp32",
-          "fp32: exact products; int16: the server's default arithmetic");
-ABSL_FLAG(int, threads, 0, "0: one per core");
-ABSL_FLAG(bool, json, false, "print one JSON object");
-
 namespace anyprec {
 namespace {
 
-constexpr int kExitFailure = 1;
-constexpr int kExitUsage = 2;
-
 constexpr char kUsage[] =
-    "Measures the perplexity of a model.\n"
-    "  anyprec-eval perplexity --model=DIR --bits=4 --text=FILE "
-    "[--context=2048] [--windows=20]\n"
-    "  anyprec-eval perplexity --model=DIR --bits=4 --documents=FILE.jsonl\n"
-    "  anyprec-eval perplexity --model=CHECKPOINT|FILE.gguf --bits=16 ...";
+    "Usage: anyprec-eval perplexity --model=DIR --bits=4 --text=FILE\n"
+    "           [--context=2048] [--windows=20]\n"
+    "       anyprec-eval perplexity --model=DIR --bits=4 "
+    "--documents=FILE.jsonl\n"
+    "       anyprec-eval perplexity --model=CHECKPOINT|FILE.gguf --bits=16 "
+    "...\n"
+    "\n"
+    "Measures the perplexity of a model.\n";
 
 struct EvalOptions {
   std::string model;
-  int bits = 0;
+  int bits = kUnquantizedBits;
   std::string text;
   std::string documents;
   int context = 0;
   int windows = 0;
-  ComputeMode compute = ComputeMode::kFloat32;
+  std::string compute = "fp32";
   int threads = 0;
   bool json = false;
+  bool help = false;
 };
+
+// The flags, bound to `options`, which must outlive them.
+FlagSet EvalFlags(EvalOptions& options) {
+  FlagSet flags;
+  flags.Add("model", &options.model,
+            "Parent model folder, or for --bits=16 a HuggingFace folder or "
+            "GGUF file.");
+  flags.Add("bits", &options.bits,
+            "Precision; 16 is the unquantized checkpoint in fp32.");
+  flags.Add("text", &options.text, "Text file to score as one token stream.");
+  flags.Add("documents", &options.documents,
+            "JSON lines file; the \"text\" of each line is scored alone, a "
+            "BOS token before it.");
+  flags.Add("context", &options.context,
+            "Tokens per window of --text; 0: the model's context, at most "
+            "2048.");
+  flags.Add("windows", &options.windows,
+            "Score only the first windows or documents; 0: all.");
+  flags.Add("compute", &options.compute,
+            "Arithmetic: fp32 is exact, int16 the server's default.",
+            {"fp32", "int16"});
+  flags.Add("threads", &options.threads, "Threads; 0: one for each core.");
+  flags.Add("json", &options.json, "Print one JSON object.");
+  flags.Add("help", &options.help, "Print this and exit.");
+  return flags;
+}
 
 absl::Status CheckRange(absl::string_view flag, int value, int most) {
   if (value >= 0 && value <= most) return absl::OkStatus();
@@ -76,25 +87,28 @@ absl::Status CheckRange(absl::string_view flag, int value, int most) {
       absl::StrCat("--", flag, " is ", value, ", must be in [0, ", most, "]"));
 }
 
-absl::StatusOr<EvalOptions> ParseOptions(const std::vector<char*>& positional) {
-  if (positional.size() != 2 || std::string(positional[1]) != "perplexity") {
+absl::StatusOr<EvalOptions> ParseOptions(
+    const std::vector<std::string>& arguments) {
+  EvalOptions options;
+  ASSIGN_OR_RETURN(const std::vector<std::string> positional,
+                   EvalFlags(options).Parse(arguments));
+  if (options.help) return options;
+  if (positional != std::vector<std::string>{"perplexity"}) {
     return absl::InvalidArgumentError(
         "one command is needed: anyprec-eval perplexity");
   }
-  EvalOptions options = {.model = absl::GetFlag(FLAGS_model),
-                         .bits = absl::GetFlag(FLAGS_bits),
-                         .text = absl::GetFlag(FLAGS_text),
-                         .documents = absl::GetFlag(FLAGS_documents),
-                         .context = absl::GetFlag(FLAGS_context),
-                         .windows = absl::GetFlag(FLAGS_windows),
-                         .threads = absl::GetFlag(FLAGS_threads),
-                         .json = absl::GetFlag(FLAGS_json)};
   if (options.model.empty()) {
     return absl::InvalidArgumentError("--model is needed");
   }
   if (options.text.empty() == options.documents.empty()) {
     return absl::InvalidArgumentError(
         "one of --text and --documents is needed");
+  }
+  if (options.context != 0 && options.text.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--context is ", options.context,
+                     ", which windows of --text have; --documents are scored "
+                     "whole"));
   }
   if (options.bits != kUnquantizedBits &&
       (options.bits < kMinBits || options.bits > kMaxBits)) {
@@ -105,38 +119,26 @@ absl::StatusOr<EvalOptions> ParseOptions(const std::vector<char*>& positional) {
   RETURN_IF_ERROR(CheckRange("windows", options.windows, 1 << 30));
   RETURN_IF_ERROR(CheckRange("context", options.context, 1 << 24));
   RETURN_IF_ERROR(CheckRange("threads", options.threads, 1024));
-  const std::string compute = absl::GetFlag(FLAGS_compute);
-  if (compute != "fp32" && compute != "int16") {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--compute is \"", compute, "\", must be fp32 or int16"));
-  }
-  if (compute == "int16") options.compute = ComputeMode::kInt16;
   return options;
 }
 
-// More text than this would take days to score.
-constexpr size_t kMaxTextBytes = size_t{1} << 30;
+// `status` with "where: " before its message.
+absl::Status At(absl::string_view where, const absl::Status& status) {
+  if (status.ok()) return status;
+  return absl::Status(status.code(),
+                      absl::StrCat(where, ": ", status.message()));
+}
 
-absl::StatusOr<std::vector<std::vector<TokenId>>> ReadDocuments(
+absl::StatusOr<std::vector<Document>> ReadDocuments(
     const std::string& path, int limit, const Tokenizer& tokenizer) {
-  ASSIGN_OR_RETURN(const std::string content,
-                   ReadSmallFile(path, kMaxTextBytes));
-  std::vector<std::vector<TokenId>> documents;
-  std::istringstream lines(content);
-  std::string line;
-  for (int number = 1; std::getline(lines, line); ++number) {
-    if (limit > 0 && static_cast<int>(documents.size()) == limit) break;
-    if (line.empty()) continue;
-    const nlohmann::json json = nlohmann::json::parse(line, nullptr, false);
-    if (!json.is_object() || !json.contains("text") ||
-        !json["text"].is_string()) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          path, ":", number, ": not a JSON object with a string \"text\""));
-    }
-    ASSIGN_OR_RETURN(std::vector<TokenId> tokens,
-                     tokenizer.Encode(json["text"].get<std::string>(),
-                                      {.add_special = false}));
-    documents.push_back(std::move(tokens));
+  ASSIGN_OR_RETURN(JsonLines lines, JsonLines::Open(path));
+  std::vector<Document> documents;
+  while (limit == 0 || static_cast<int>(documents.size()) < limit) {
+    ASSIGN_OR_RETURN(const bool more, lines.Next());
+    if (!more) break;
+    auto tokens = tokenizer.Encode(lines.text(), {.add_special = false});
+    if (!tokens.ok()) return At(lines.where(), tokens.status());
+    documents.push_back({lines.where(), *std::move(tokens)});
   }
   return documents;
 }
@@ -171,8 +173,11 @@ absl::StatusOr<Perplexity> ScoreText(const EvalOptions& options,
   int windows = static_cast<int>(tokens.size() / context);
   if (options.windows > 0) windows = std::min(windows, options.windows);
   ProgressBar bar("scoring", std::max(windows, 1), "windows");
-  return WindowPerplexity(*scorer, tokens, context, options.windows,
-                          [&](int done) { bar.SetDone(done); });
+  absl::StatusOr<Perplexity> result =
+      WindowPerplexity(*scorer, tokens, context, options.windows,
+                       [&](int done) { bar.SetDone(done); });
+  if (!result.ok()) return At(options.text, result.status());
+  return result;
 }
 
 absl::StatusOr<Perplexity> ScoreDocuments(const EvalOptions& options,
@@ -183,7 +188,7 @@ absl::StatusOr<Perplexity> ScoreDocuments(const EvalOptions& options,
         "--documents needs a tokenizer with a BOS token");
   }
   ASSIGN_OR_RETURN(
-      const std::vector<std::vector<TokenId>> documents,
+      const std::vector<Document> documents,
       ReadDocuments(options.documents, options.windows, tokenizer));
   ASSIGN_OR_RETURN(
       const std::unique_ptr<LikelihoodScorer> scorer,
@@ -196,9 +201,11 @@ absl::StatusOr<Perplexity> ScoreDocuments(const EvalOptions& options,
 }
 
 absl::Status Run(const EvalOptions& options) {
+  const ComputeMode mode =
+      options.compute == "int16" ? ComputeMode::kInt16 : ComputeMode::kFloat32;
   ASSIGN_OR_RETURN(
       const std::unique_ptr<Backend> backend,
-      CreateCpuBackend({.threads = options.threads, .mode = options.compute}));
+      CreateCpuBackend({.threads = options.threads, .mode = mode}));
   ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
                    Tokenizer::Load(options.model));
   ASSIGN_OR_RETURN(const std::unique_ptr<LlamaModel> model,
@@ -221,28 +228,30 @@ absl::Status Run(const EvalOptions& options) {
   return absl::OkStatus();
 }
 
+int Main(const std::vector<std::string>& arguments) {
+  const absl::StatusOr<EvalOptions> options = ParseOptions(arguments);
+  if (!options.ok()) {
+    std::fprintf(stderr, "anyprec-eval: %s\nTry --help.\n",
+                 std::string(options.status().message()).c_str());
+    return kExitWrongFlags;
+  }
+  if (options->help) {
+    EvalOptions defaults;
+    absl::PrintF("%s\nFlags:\n%s", kUsage, EvalFlags(defaults).Help());
+    return kExitDone;
+  }
+  const absl::Status status = Run(*options);
+  if (status.ok()) return kExitDone;
+  std::fprintf(stderr, "anyprec-eval: %s\n",
+               std::string(status.message()).c_str());
+  return kExitFailed;
+}
+
 }  // namespace
 }  // namespace anyprec
 
 int main(int argc, char** argv) {
-  absl::SetProgramUsageMessage(anyprec::kUsage);
-  absl::FlagsUsageConfig usage;
-  usage.contains_help_flags = [](absl::string_view file) {
-    return absl::EndsWith(file, "eval/main.cc");
-  };
-  absl::SetFlagsUsageConfig(usage);
-  const absl::StatusOr<anyprec::EvalOptions> options =
-      anyprec::ParseOptions(absl::ParseCommandLine(argc, argv));
-  if (!options.ok()) {
-    std::fprintf(stderr, "anyprec-eval: %s\n%s\n",
-                 std::string(options.status().message()).c_str(),
-                 anyprec::kUsage);
-    return anyprec::kExitUsage;
-  }
-  if (const absl::Status status = anyprec::Run(*options); !status.ok()) {
-    std::fprintf(stderr, "anyprec-eval: %s\n",
-                 std::string(status.message()).c_str());
-    return anyprec::kExitFailure;
-  }
-  return 0;
+  return anyprec::RunProgram("anyprec-eval", [&] {
+    return anyprec::Main(std::vector<std::string>(argv + 1, argv + argc));
+  });
 }

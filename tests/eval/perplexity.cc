@@ -126,21 +126,21 @@ absl::StatusOr<Perplexity> WindowPerplexity(LikelihoodScorer& scorer,
 }
 
 absl::StatusOr<Perplexity> DocumentPerplexity(
-    LikelihoodScorer& scorer, std::span<const std::vector<TokenId>> documents,
-    TokenId bos, const ProgressCallback& progress) {
+    LikelihoodScorer& scorer, std::span<const Document> documents, TokenId bos,
+    const ProgressCallback& progress) {
   Perplexity result;
   double loss = 0;
-  for (const std::vector<TokenId>& document : documents) {
+  for (const Document& document : documents) {
     std::vector<TokenId> tokens = {bos};
-    tokens.insert(tokens.end(), document.begin(), document.end());
+    tokens.insert(tokens.end(), document.tokens.begin(), document.tokens.end());
     absl::StatusOr<double> part = scorer.NegativeLogLikelihood(tokens);
     if (!part.ok()) {
-      return absl::Status(part.status().code(),
-                          absl::StrCat("document ", result.windows, ": ",
-                                       part.status().message()));
+      return absl::Status(
+          part.status().code(),
+          absl::StrCat(document.where, ": ", part.status().message()));
     }
     loss += *part;
-    result.tokens += static_cast<int64_t>(document.size());
+    result.tokens += static_cast<int64_t>(document.tokens.size());
     progress(++result.windows);
   }
   if (result.tokens == 0) {

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -48,6 +49,12 @@ struct Perplexity {
   int windows = 0;     // or documents
 };
 
+// A text that is scored alone, and what messages call it.
+struct Document {
+  std::string where;
+  std::vector<TokenId> tokens;
+};
+
 using ProgressCallback = std::function<void(int windows_done)>;
 
 // The text as one stream of tokens, cut into windows of `context` without
@@ -59,10 +66,10 @@ absl::StatusOr<Perplexity> WindowPerplexity(LikelihoodScorer& scorer,
                                             const ProgressCallback& progress);
 
 // Each document alone, `bos` before it, every token after `bos` scored: exp of
-// the mean over all scored tokens.
+// the mean over all scored tokens. Errors name the document.
 absl::StatusOr<Perplexity> DocumentPerplexity(
-    LikelihoodScorer& scorer, std::span<const std::vector<TokenId>> documents,
-    TokenId bos, const ProgressCallback& progress);
+    LikelihoodScorer& scorer, std::span<const Document> documents, TokenId bos,
+    const ProgressCallback& progress);
 
 }  // namespace anyprec
 

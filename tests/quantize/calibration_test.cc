@@ -1,11 +1,11 @@
 #include "quantize/calibration.h"
 
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "runtime/tokenizer/tokenizer.h"
 #include "tests/quantize/tiny_checkpoint.h"
@@ -86,13 +86,20 @@ TEST_F(CalibrationTest, ReportsTheLongestDocumentWhereAllAreTooShort) {
 }
 
 TEST_F(CalibrationTest, NamesTheLineThatIsMalformed) {
-  for (const std::string bad :
-       {"{\"text\": ", "[1]", "{\"txt\": \"a\"}", "{\"text\": 3}"}) {
+  const absl::Status status =
+      Read("a.jsonl", "{\"text\": \"a\"}\n[1]\n", 9, 2).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_NE(status.message().find("a.jsonl:2"), absl::string_view::npos)
+      << status;
+}
+
+TEST_F(CalibrationTest, ReportsAFolder) {
+  for (const std::string name : {"x.txt", "x.jsonl"}) {
+    std::filesystem::create_directory(folder_ / name);
     const absl::Status status =
-        Read("a.jsonl", absl::StrCat("{\"text\": \"a\"}\n", bad, "\n"), 9, 2)
-            .status();
-    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << bad;
-    EXPECT_NE(status.message().find("a.jsonl:2"), absl::string_view::npos)
+        ReadCalibration({.path = folder_ / name}, ByteTokenizer()).status();
+    EXPECT_NE(status.message().find(name), absl::string_view::npos) << status;
+    EXPECT_EQ(status.message().find("longest"), absl::string_view::npos)
         << status;
   }
 }
