@@ -6,7 +6,7 @@
 #   ANYPREC_TEST_DATA=DIR tests/eval/tinystories.sh
 #
 # DIR has models/TinyStories-656K and eval/tinystories.
-# Takes about a minute of two cores; ends with the number of wrong figures.
+# Takes half a minute of two cores; ends with the number of wrong figures.
 set -euo pipefail
 
 : "${ANYPREC_TEST_DATA:?names no folder with models and eval/tinystories}"
