@@ -40,12 +40,18 @@ constexpr const char* kTokenizerFiles[] = {
     "vocab.json",
 };
 
+// "model-00001-of-00002.safetensors", and not a copy that a user calls
+// model-old.
+bool IsShard(absl::string_view name) {
+  return name.size() == 32 && absl::StartsWith(name, "model-") &&
+         name.substr(11, 4) == "-of-" && absl::EndsWith(name, ".safetensors");
+}
+
 // Whether a file of this name belongs to a parent model, config.json aside.
 bool IsPayload(absl::string_view name) {
   return name == "model.safetensors" ||
          name == "model.safetensors.index.json" || name == "tokenizer.gguf" ||
-         (absl::StartsWith(name, "model-") &&
-          absl::EndsWith(name, ".safetensors")) ||
+         IsShard(name) ||
          std::find(std::begin(kTokenizerFiles), std::end(kTokenizerFiles),
                    name) != std::end(kTokenizerFiles);
 }

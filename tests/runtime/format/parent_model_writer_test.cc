@@ -173,6 +173,7 @@ TEST(ParentModelWriterTest, TheOldModelStaysUntilTheNewOneIsComplete) {
   const std::string path = folder.File("m");
   ASSERT_TRUE(WriteTinyParent(path, config, 100, "", 10'000).ok());
   folder.Write("m/NOTES.txt", "mine");
+  folder.Write("m/model-old.safetensors", "mine");
   const auto old = Contents(path);
   ModelConfig other = config;
   other.quantization->sensitivity = "file";
@@ -185,7 +186,7 @@ TEST(ParentModelWriterTest, TheOldModelStaysUntilTheNewOneIsComplete) {
   ASSERT_TRUE(overwrite(100).ok());
   ASSERT_TRUE(WriteTinyParent(folder.File("whole"), other).ok());
   auto expected = Contents(folder.File("whole"));
-  expected["NOTES.txt"] = "mine";
+  expected["NOTES.txt"] = expected["model-old.safetensors"] = "mine";
   EXPECT_EQ(Contents(path), expected);
 }
 
