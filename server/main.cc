@@ -13,9 +13,7 @@
 #include <cstring>
 #include <fstream>
 #include <memory>
-#include <new>
 #include <string>
-#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -23,6 +21,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "kernels/status_macros.h"
+#include "runtime/command_line/run_program.h"
 #include "runtime/engine/engine.h"
 #include "server/container_limits.h"
 #include "server/grpc_server.h"
@@ -37,9 +36,6 @@
 
 namespace anyprec {
 namespace {
-
-constexpr int kExitFailure = 1;
-constexpr int kExitWrongFlags = 2;
 
 // Below the 3 s that deploy/Dockerfile grants, so that the probe says why.
 constexpr absl::Duration kProbeTimeout = absl::Seconds(2);
@@ -198,34 +194,27 @@ int Main(const std::vector<std::string>& arguments) {
     ServerOptions defaults;
     std::printf("Usage: anyprec-server --model=DIR [--FLAG=VALUE...]\n\n%s",
                 ServerFlags(defaults).Help().c_str());
-    return 0;
+    return kExitDone;
   }
   if (options->version) {
     std::printf("anyprec-server %s\n", kVersion);
-    return 0;
+    return kExitDone;
   }
   SetUpLogging(options->log_level);
   const absl::Status status = options->probe.empty()
                                   ? Serve(*options, signals)
                                   : ProbeHealth(options->probe, kProbeTimeout);
-  if (status.ok()) return 0;
+  if (status.ok()) return kExitDone;
   std::fprintf(stderr, "anyprec-server: %s\n",
                std::string(status.message()).c_str());
-  return kExitFailure;
+  return kExitFailed;
 }
 
 }  // namespace
 }  // namespace anyprec
 
 int main(int argc, char** argv) {
-  // The standard library throws where memory or threads run out.
-  try {
+  return anyprec::RunProgram("anyprec-server", [&] {
     return anyprec::Main(std::vector<std::string>(argv + 1, argv + argc));
-  } catch (const std::bad_alloc&) {
-    std::fprintf(stderr, "anyprec-server: out of memory\n");
-  } catch (const std::system_error& error) {
-    std::fprintf(stderr, "anyprec-server: the system refused: %s\n",
-                 error.what());
-  }
-  return anyprec::kExitFailure;
+  });
 }
