@@ -2,7 +2,8 @@
 # Installs the Debian 12 (or Ubuntu 24.04) packages that Anyprec needs.
 #
 #   deploy/install_packages.sh             what the build and the quickstart need
-#   deploy/install_packages.sh --tests     that, and the linters of tests/run.sh
+#   deploy/install_packages.sh --tests     that, and the linters and the Prometheus
+#                                          of tests/run.sh
 #   deploy/install_packages.sh --peers     the same, and what tests/bench/peers.sh needs
 #   deploy/install_packages.sh --runtime   only what a built server needs to run
 #
@@ -15,6 +16,7 @@ cd "$(dirname "$0")/.."
 # What the binaries do not link statically: see deploy/bazel/pkg_config.bzl.
 readonly RUNTIME_PACKAGES=(
   libhwy1
+  libprometheus-cpp-pull1.0
   libsentencepiece0
 )
 
@@ -44,6 +46,7 @@ readonly BUILD_PACKAGES=(
 readonly TEST_PACKAGES=(
   clang-format
   git
+  prometheus
   shellcheck
 )
 

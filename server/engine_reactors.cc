@@ -46,8 +46,12 @@ class EngineReactor
   const Request& request() const { return call_.request; }
   DeliveryThread& delivery() { return call_.delivery; }
 
-  // The call's outcome, for gRPC and for the log. REQUIRES: streams().done().
+  // The call's outcome, for gRPC, the log and the metrics. REQUIRES:
+  // streams().done(); called once.
   grpc::Status Conclude() {
+    for (const anyprec::Finish& finish : streams().finishes()) {
+      call_.metrics.ObserveFinish(request(), finish);
+    }
     LogAccess(request().id, rpc_, streams().status(), streams().stats());
     return ToGrpcStatus(streams().status());
   }

@@ -13,6 +13,7 @@
 
 #include "anyprec/v1/inference_service.pb.h"
 #include "server/delivery_thread.h"
+#include "server/metrics.h"
 #include "server/request_conversion.h"
 #include "server/sample_streams.h"
 
@@ -22,8 +23,9 @@ namespace anyprec {
 struct EngineCall {
   Request request;  // as it was submitted
   std::unique_ptr<SampleStreams> streams;
-  const ServedModel& model;  // this and the next outlive the call
+  const ServedModel& model;  // this and the next two outlive the call
   DeliveryThread& delivery;
+  Metrics& metrics;
 };
 
 grpc::ServerWriteReactor<v1::GenerateResponse>* NewGenerateReactor(

@@ -3,18 +3,12 @@
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/server_builder.h>
-#include <netdb.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include <cerrno>
-#include <cstring>
-
-#include "absl/cleanup/cleanup.h"
 #include "absl/status/status.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "kernels/status_macros.h"
+#include "server/host_port.h"
 
 namespace anyprec {
 namespace {
@@ -30,30 +24,6 @@ constexpr int kKeepaliveTimeMs = 60'000;
 constexpr int kKeepaliveTimeoutMs = 20'000;
 // What clients may do to the same end, also between calls.
 constexpr int kMinClientPingIntervalMs = 10'000;
-
-std::string JoinHostPort(const std::string& host, int port) {
-  const bool bare_ipv6 =
-      absl::StrContains(host, ':') && !absl::StartsWith(host, "[");
-  return bare_ipv6 ? absl::StrCat("[", host, "]:", port)
-                   : absl::StrCat(host, ":", port);
-}
-
-// gRPC does not tell why it could not bind, so try it once more.
-std::string BindError(const std::string& host, int port) {
-  addrinfo hints = {};
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_PASSIVE;
-  addrinfo* found = nullptr;
-  const int error =
-      getaddrinfo(host.c_str(), absl::StrCat(port).c_str(), &hints, &found);
-  if (error != 0) return gai_strerror(error);
-  const absl::Cleanup free_found = [found] { freeaddrinfo(found); };
-  const int fd = socket(found->ai_family, found->ai_socktype, 0);
-  if (fd < 0) return strerror(errno);
-  const absl::Cleanup close_fd = [fd] { close(fd); };
-  if (bind(fd, found->ai_addr, found->ai_addrlen) != 0) return strerror(errno);
-  return "gRPC could not start";
-}
 
 void SetLimits(grpc::ServerBuilder& builder) {
   builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
@@ -73,7 +43,8 @@ void SetLimits(grpc::ServerBuilder& builder) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Listen(
-    const std::string& host, int port, grpc::Service& service) {
+    const std::string& host, int port, const std::string& service_name,
+    grpc::Service& service) {
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   std::unique_ptr<GrpcServer> server(new GrpcServer);
@@ -84,10 +55,12 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Listen(
   builder.RegisterService(&service);
   server->server_ = builder.BuildAndStart();
   if (server->server_ == nullptr) {
-    return absl::UnavailableError(absl::StrCat("cannot listen on ",
-                                               JoinHostPort(host, port), ": ",
-                                               BindError(host, port)));
+    // gRPC does not tell why it could not bind, so try it once more.
+    RETURN_IF_ERROR(TryBind(host, port));
+    return absl::UnavailableError(absl::StrCat(
+        "cannot listen on ", JoinHostPort(host, port), ": gRPC did not start"));
   }
+  server->service_name_ = service_name;
   server->address_ = JoinHostPort(host, server->port_);
   server->SetServing(false);
   return server;
@@ -99,7 +72,7 @@ GrpcServer::~GrpcServer() {
 
 void GrpcServer::SetServing(bool serving) {
   grpc::HealthCheckServiceInterface* health = server_->GetHealthCheckService();
-  health->SetServingStatus("anyprec.v1.InferenceService", serving);
+  health->SetServingStatus(service_name_, serving);
   health->SetServingStatus("", serving);
 }
 

@@ -16,11 +16,13 @@ namespace anyprec {
 
 class GrpcServer {
  public:
-  // Serves `service`, which must outlive this object, at `host`:`port`, or at a
-  // free port where `port` is 0. Healthy only after SetServing(true).
+  // Serves `service`, which must outlive this object and has the full name
+  // `service_name`, at `host`:`port`, or at a free port where `port` is 0.
+  // Healthy only after SetServing(true).
   // UNAVAILABLE names the address and why it cannot be had.
   static absl::StatusOr<std::unique_ptr<GrpcServer>> Listen(
-      const std::string& host, int port, grpc::Service& service);
+      const std::string& host, int port, const std::string& service_name,
+      grpc::Service& service);
 
   // Ends calls that are still open.
   ~GrpcServer();
@@ -29,7 +31,7 @@ class GrpcServer {
   const std::string& address() const { return address_; }
   int port() const { return port_; }
 
-  // What health checks answer, for the server and for each of its services.
+  // What health checks answer, for the server and for its service.
   void SetServing(bool serving);
 
   // Takes no more calls; returns when the open ones have ended, or cancels them
@@ -41,6 +43,7 @@ class GrpcServer {
 
   std::string address_;
   int port_ = 0;
+  std::string service_name_;
   std::unique_ptr<grpc::Server> server_;
 };
 

@@ -1,5 +1,6 @@
 #include "server/inference_service.h"
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <utility>
@@ -13,8 +14,8 @@
 #include "kernels/status_macros.h"
 #include "server/access_log.h"
 #include "server/field_violations.h"
-#include "server/process_memory.h"
 #include "server/sample_streams.h"
+#include "server/stats_conversion.h"
 #include "server/status_conversion.h"
 
 namespace anyprec {
@@ -24,7 +25,10 @@ namespace {
 constexpr char kUnaryPrefix[] = "generation.";
 
 absl::Time RpcDeadline(const grpc::CallbackServerContext& context) {
-  return absl::FromChrono(context.deadline());
+  // gRPC's "never" is a year like any other to absl.
+  return context.deadline() == std::chrono::system_clock::time_point::max()
+             ? absl::InfiniteFuture()
+             : absl::FromChrono(context.deadline());
 }
 
 absl::Status Loading() {
@@ -72,6 +76,12 @@ void InferenceService::Start(Serving serving) {
   ready_ = true;
 }
 
+absl::Status InferenceService::CheckOpen() const {
+  if (!ready_) return Loading();
+  if (taking_work_) return absl::OkStatus();
+  return absl::UnavailableError("the server is shutting down");
+}
+
 absl::Status InferenceService::Admit(AdmissionQuery query,
                                      size_t text_bytes) const {
   query.prompt_tokens += prompt_estimate_.Tokens(text_bytes);
@@ -105,13 +115,13 @@ absl::StatusOr<EngineCall> InferenceService::Submit(Request request,
   }
   RETURN_IF_ERROR(streams.status());
   return EngineCall{std::move(request), *std::move(streams), serving_->model,
-                    delivery_};
+                    delivery_, metrics_};
 }
 
 absl::StatusOr<grpc::ServerWriteReactor<v1::GenerateResponse>*>
 InferenceService::TryGenerate(const grpc::CallbackServerContext& context,
                               const v1::GenerateRequest& request) {
-  if (!ready_) return Loading();
+  RETURN_IF_ERROR(CheckOpen());
   ASSIGN_OR_RETURN(GenerationPlan plan, Plan([&](AdmitFunction admit) {
                      return PlanGeneration(request, serving_->model,
                                            absl::Now(), RpcDeadline(context),
@@ -125,7 +135,7 @@ absl::StatusOr<grpc::ServerUnaryReactor*> InferenceService::TryGenerateUnary(
     const grpc::CallbackServerContext& context,
     const v1::GenerateUnaryRequest& request,
     v1::GenerateUnaryResponse* response) {
-  if (!ready_) return Loading();
+  RETURN_IF_ERROR(CheckOpen());
   ASSIGN_OR_RETURN(GenerationPlan plan, Plan([&](AdmitFunction admit) {
                      return PlanGeneration(
                          request.generation(), serving_->model, absl::Now(),
@@ -139,7 +149,7 @@ absl::StatusOr<grpc::ServerUnaryReactor*> InferenceService::TryGenerateUnary(
 absl::StatusOr<grpc::ServerUnaryReactor*> InferenceService::TryScore(
     const grpc::CallbackServerContext& context, const v1::ScoreRequest& request,
     v1::ScoreResponse* response) {
-  if (!ready_) return Loading();
+  RETURN_IF_ERROR(CheckOpen());
   ASSIGN_OR_RETURN(ScorePlan plan, Plan([&](AdmitFunction admit) {
                      return PlanScore(request, serving_->model, absl::Now(),
                                       RpcDeadline(context), admit);
@@ -195,25 +205,13 @@ grpc::ServerUnaryReactor* InferenceService::GetModel(
     v1::GetModelResponse* response) {
   if (!ready_) return FinishUnary(context, ToGrpcStatus(Loading()));
   *response = serving_->description;
-  const EngineStats stats = serving_->engine->Stats();
-  v1::ServerState* state = response->mutable_state();
-  state->set_running_requests(stats.running);
-  state->set_waiting_requests(stats.waiting);
-  state->set_kv_blocks_total(stats.kv_blocks_total);
-  state->set_kv_blocks_free(stats.kv_blocks_free);
-  state->set_steps(stats.steps);
-  state->set_prompt_tokens(stats.prompt_tokens);
-  int64_t generated = 0;
-  for (const int64_t tokens : stats.generated_tokens_by_bits) {
-    generated += tokens;
-  }
-  state->set_generated_tokens(generated);
-  state->set_resident_bytes(ProcessResidentBytes());
+  *response->mutable_state() = ToServerState(serving_->engine->Stats());
   return FinishUnary(context, grpc::Status::OK);
 }
 
 grpc::Status InferenceService::Refuse(const char* rpc,
                                       const absl::Status& status) {
+  metrics_.ObserveRefusal(status);
   LogAccess(NewRequestId(), rpc, status, RequestStats());
   return ToGrpcStatus(status);
 }

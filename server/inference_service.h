@@ -17,6 +17,7 @@
 #include "runtime/engine/engine.h"
 #include "server/delivery_thread.h"
 #include "server/engine_reactors.h"
+#include "server/metrics.h"
 #include "server/prompt_estimate.h"
 #include "server/request_conversion.h"
 
@@ -30,8 +31,14 @@ class InferenceService final : public v1::InferenceService::CallbackService {
     v1::GetModelResponse description;  // all but the state
   };
 
+  // `metrics` must outlive this object.
+  explicit InferenceService(Metrics& metrics) : metrics_(metrics) {}
+
   // REQUIRES: called once.
   void Start(Serving serving);
+
+  // From now on refuses new work with UNAVAILABLE; what was accepted goes on.
+  void StopTakingWork() { taking_work_ = false; }
 
   grpc::ServerWriteReactor<v1::GenerateResponse>* Generate(
       grpc::CallbackServerContext* context,
@@ -55,6 +62,9 @@ class InferenceService final : public v1::InferenceService::CallbackService {
                                      v1::GetModelResponse* response) override;
 
  private:
+  // Whether work is taken at all.
+  absl::Status CheckOpen() const;
+
   // OK, or why a request is not taken now. Decided before its prompt is
   // tokenized, so that refusing stays cheap under overload.
   absl::Status Admit(AdmissionQuery query, size_t text_bytes) const;
@@ -78,10 +88,12 @@ class InferenceService final : public v1::InferenceService::CallbackService {
   grpc::Status Refuse(const char* rpc, const absl::Status& status);
   std::string NewRequestId();
 
+  Metrics& metrics_;
   DeliveryThread delivery_;
   PromptEstimate prompt_estimate_;
   std::unique_ptr<const Serving> serving_;  // set before ready_
   std::atomic<bool> ready_ = false;
+  std::atomic<bool> taking_work_ = true;
   std::atomic<uint64_t> requests_ = 0;
 };
 

@@ -1,37 +1,42 @@
 // anyprec-server: loads a parent model and serves it.
 //
-// Exit codes: 0 after SIGTERM or SIGINT while serving, 1 where the server
-// cannot run or a probe found it unwell, 2 for wrong flags. Once it answers it
-// prints one line to stdout, "listening on HOST:PORT"; everything else goes to
-// stderr.
+// Exit codes: 0 after SIGTERM, SIGINT or AdminService.Drain while serving, 1
+// where the server cannot run or a probe found it unwell, 2 for wrong flags.
+// Once it answers it prints one line to stdout, "listening on HOST:PORT";
+// everything else goes to stderr.
 
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstdio>
-#include <cstring>
-#include <fstream>
 #include <memory>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "kernels/status_macros.h"
 #include "runtime/command_line/run_program.h"
 #include "runtime/engine/engine.h"
+#include "server/admin_service.h"
 #include "server/container_limits.h"
+#include "server/device_power.h"
 #include "server/grpc_server.h"
 #include "server/health_probe.h"
 #include "server/inference_service.h"
 #include "server/logging.h"
+#include "server/metrics.h"
+#include "server/metrics_server.h"
 #include "server/model_description.h"
 #include "server/model_loader.h"
 #include "server/options.h"
+#include "server/port_file.h"
+#include "server/precision_governor.h"
 #include "server/signal_watcher.h"
+#include "server/ticker_thread.h"
 #include "server/version.h"
 
 namespace anyprec {
@@ -75,6 +80,11 @@ EngineOptions ToEngineOptions(const ServerOptions& options) {
   return engine;
 }
 
+PoweredDevice PoweredBy(const std::string& backend_name) {
+  return absl::StartsWith(backend_name, "cuda") ? PoweredDevice::kGpu
+                                                : PoweredDevice::kCpu;
+}
+
 ServedModel ToServedModel(const Engine& engine, const Tokenizer* tokenizer) {
   const LlamaModel& model = engine.model();
   ServedModel served;
@@ -89,43 +99,57 @@ ServedModel ToServedModel(const Engine& engine, const Tokenizer* tokenizer) {
   return served;
 }
 
-absl::Status PortFileError(const std::string& path) {
-  return absl::UnavailableError(absl::StrCat(
-      "--port_file: cannot write \"", path, "\": ", std::strerror(errno)));
-}
+// Where the server is reached. Opened first, so that a wrong port costs no
+// loading; until the model is there, calls are answered with UNAVAILABLE.
+struct Ports {
+  std::unique_ptr<GrpcServer> main;
+  std::unique_ptr<GrpcServer> admin;       // null: off
+  std::unique_ptr<MetricsServer> metrics;  // null: off
+};
 
-// Renamed into place, so that a reader never sees half a number.
-absl::Status WritePortFile(const std::string& path, int port) {
-  const std::string partial = path + ".partial";
-  std::ofstream file(partial);
-  file << port << "\n";
-  file.close();
-  if (file.fail() || std::rename(partial.c_str(), path.c_str()) != 0) {
-    const absl::Status status = PortFileError(path);
-    std::remove(partial.c_str());
-    return status;
+absl::StatusOr<Ports> Listen(const ServerOptions& options,
+                             InferenceService& service, AdminService& admin,
+                             const Metrics& metrics) {
+  Ports ports;
+  ASSIGN_OR_RETURN(
+      ports.main,
+      GrpcServer::Listen(options.host, options.port,
+                         v1::InferenceService::service_full_name(), service));
+  if (options.admin_port >= 0) {
+    ASSIGN_OR_RETURN(
+        ports.admin,
+        GrpcServer::Listen(options.admin_host, options.admin_port,
+                           v1::AdminService::service_full_name(), admin));
   }
-  return absl::OkStatus();
-}
-
-// Before a model is loaded in vain.
-absl::Status CheckPortFile(const std::string& path) {
-  const std::string partial = path + ".partial";
-  if (!std::ofstream(partial).is_open()) return PortFileError(path);
-  std::remove(partial.c_str());
-  return absl::OkStatus();
-}
-
-absl::Status Announce(const GrpcServer& server, const std::string& port_file) {
-  if (!port_file.empty()) {
-    RETURN_IF_ERROR(WritePortFile(port_file, server.port()));
+  if (options.metrics_port >= 0) {
+    const std::string& host =
+        options.metrics_host.empty() ? options.host : options.metrics_host;
+    ASSIGN_OR_RETURN(ports.metrics, MetricsServer::Listen(
+                                        host, options.metrics_port, metrics));
   }
-  std::printf("listening on %s\n", server.address().c_str());
+  return ports;
+}
+
+absl::Status Announce(const Ports& ports, const ServerOptions& options) {
+  if (ports.admin != nullptr) {
+    RETURN_IF_ERROR(WritePortFile("admin_port_file", options.admin_port_file,
+                                  ports.admin->port()));
+    spdlog::info("AdminService on {}", ports.admin->address());
+  }
+  if (ports.metrics != nullptr) {
+    RETURN_IF_ERROR(WritePortFile(
+        "metrics_port_file", options.metrics_port_file, ports.metrics->port()));
+    spdlog::info("metrics on http://{}/metrics", ports.metrics->address());
+  }
+  RETURN_IF_ERROR(
+      WritePortFile("port_file", options.port_file, ports.main->port()));
+  std::printf("listening on %s\n", ports.main->address().c_str());
   std::fflush(stdout);
   return absl::OkStatus();
 }
 
-// Returns at a signal, or with the reason why the engine stopped.
+// Returns at a signal or a Drain call, or with the reason why the engine
+// stopped.
 absl::Status WaitWhileHealthy(const Engine& engine, SignalWatcher& signals) {
   while (!signals.WaitFor(kHealthInterval)) {
     RETURN_IF_ERROR(engine.Health());
@@ -133,32 +157,54 @@ absl::Status WaitWhileHealthy(const Engine& engine, SignalWatcher& signals) {
   return absl::OkStatus();
 }
 
-absl::Status Serve(ServerOptions options, SignalWatcher& signals) {
-  if (!options.port_file.empty()) {
-    RETURN_IF_ERROR(CheckPortFile(options.port_file));
-  }
-  FitIntoContainer(options);
-  InferenceService service;
-  // First the port, so that a wrong one costs no loading; until the model is
-  // there, calls are answered with UNAVAILABLE.
-  ASSIGN_OR_RETURN(const std::unique_ptr<GrpcServer> server,
-                   GrpcServer::Listen(options.host, options.port, service));
-  ASSIGN_OR_RETURN(LoadedModel loaded, LoadModel(options));
-  const std::string backend_name(loaded.backend->name());
+absl::StatusOr<std::unique_ptr<Engine>> CreateEngine(
+    const ServerOptions& options, std::unique_ptr<Backend> backend,
+    std::unique_ptr<LlamaModel> model, const Tokenizer* tokenizer) {
   if (options.warm_up > 0) {
     spdlog::info("measuring step times for {} s", options.warm_up);
   }
-  ASSIGN_OR_RETURN(
-      const std::unique_ptr<Engine> engine,
-      Engine::Create(ToEngineOptions(options), std::move(loaded.backend),
-                     std::move(loaded.model), loaded.tokenizer.get()));
-
+  ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine,
+                   Engine::Create(ToEngineOptions(options), std::move(backend),
+                                  std::move(model), tokenizer));
   if (engine->max_context_tokens() < engine->model().max_context_tokens()) {
     spdlog::warn(
         "the KV cache holds {} tokens, the model's context {}: "
         "requests are limited to the former; see --kv_cache_gb",
         engine->max_context_tokens(), engine->model().max_context_tokens());
   }
+  return engine;
+}
+
+// Before a model is loaded in vain.
+absl::Status CheckPortFiles(const ServerOptions& options) {
+  RETURN_IF_ERROR(CheckPortFile("port_file", options.port_file));
+  RETURN_IF_ERROR(CheckPortFile("admin_port_file", options.admin_port_file));
+  return CheckPortFile("metrics_port_file", options.metrics_port_file);
+}
+
+absl::Status Serve(ServerOptions options, SignalWatcher& signals) {
+  RETURN_IF_ERROR(CheckPortFiles(options));
+  FitIntoContainer(options);
+  Metrics metrics;
+  InferenceService service(metrics);
+  AdminService admin;
+  ASSIGN_OR_RETURN(const Ports ports, Listen(options, service, admin, metrics));
+  ASSIGN_OR_RETURN(LoadedModel loaded, LoadModel(options));
+  const std::string backend_name(loaded.backend->name());
+  ASSIGN_OR_RETURN(
+      const std::unique_ptr<Engine> engine,
+      CreateEngine(options, std::move(loaded.backend), std::move(loaded.model),
+                   loaded.tokenizer.get()));
+  const PrecisionLimits bits = {engine->model().seed_bits(),
+                                engine->model().max_bits()};
+  PrecisionGovernor governor(*engine, bits,
+                             OpenPowerMeter(PoweredBy(backend_name)));
+  const TickerThread ticker(PrecisionGovernor::kTick,
+                            [&governor] { governor.Tick(); });
+  const auto stop_taking_work = [&ports, &service] {
+    ports.main->SetServing(false);
+    service.StopTakingWork();
+  };
 
   InferenceService::Serving serving;
   serving.engine = engine.get();
@@ -166,19 +212,26 @@ absl::Status Serve(ServerOptions options, SignalWatcher& signals) {
   serving.description =
       DescribeModel(loaded.name, engine->model(), serving.model, backend_name);
   service.Start(std::move(serving));
+  metrics.AttachEngine(*engine, bits);
   signals.Defer();
-  server->SetServing(true);
-  spdlog::info("serving {} at {} to {} bits on {}", loaded.name,
-               engine->model().seed_bits(), engine->model().max_bits(),
-               backend_name);
-  absl::Status outcome = Announce(*server, options.port_file);
+  ports.main->SetServing(true);
+  admin.Start({engine.get(), &governor, bits, [&] {
+                 stop_taking_work();
+                 signals.Trigger();
+               }});
+  if (ports.admin != nullptr) ports.admin->SetServing(true);
+  spdlog::info("serving {} at {} to {} bits on {}", loaded.name, bits.min_bits,
+               bits.max_bits, backend_name);
+  absl::Status outcome = Announce(ports, options);
   if (outcome.ok()) outcome = WaitWhileHealthy(*engine, signals);
 
   spdlog::info("shutting down; running requests have {} s",
                options.drain_timeout);
-  server->SetServing(false);
+  stop_taking_work();
   engine->Drain(absl::Now() + absl::Seconds(options.drain_timeout));
-  server->Shutdown(kFlushGrace);
+  ports.main->Shutdown(kFlushGrace);
+  if (ports.admin != nullptr) ports.admin->Shutdown(kFlushGrace);
+  metrics.DetachEngine();
   return outcome;
 }
 

@@ -43,6 +43,8 @@ absl::Status Validate(const ServerOptions& options) {
         "synthetic:NAME");
   }
   RETURN_IF_ERROR(CheckRange("port", options.port, 0, 65535));
+  RETURN_IF_ERROR(CheckRange("metrics_port", options.metrics_port, -1, 65535));
+  RETURN_IF_ERROR(CheckRange("admin_port", options.admin_port, -1, 65535));
   if (options.max_bits != kUnquantizedBits) {
     RETURN_IF_ERROR(
         CheckRange("max_bits", options.max_bits, kMinBits, kMaxBits));
@@ -83,6 +85,20 @@ FlagSet ServerFlags(ServerOptions& options) {
   flags.Add("port", &options.port, "TCP port; 0 takes a free one.");
   flags.Add("port_file", &options.port_file,
             "File to write the port to, once the server answers.");
+  flags.Add("metrics_host", &options.metrics_host,
+            "Address for Prometheus; empty takes --host.");
+  flags.Add("metrics_port", &options.metrics_port,
+            "TCP port for Prometheus, which finds the metrics at /metrics; 0 "
+            "takes a free one, -1 none.");
+  flags.Add("metrics_port_file", &options.metrics_port_file,
+            "File to write the metrics port to.");
+  flags.Add("admin_host", &options.admin_host,
+            "Address for AdminService. It asks for no credentials: keep it to "
+            "this machine.");
+  flags.Add("admin_port", &options.admin_port,
+            "TCP port for AdminService; 0 takes a free one, -1 none.");
+  flags.Add("admin_port_file", &options.admin_port_file,
+            "File to write the admin port to.");
   flags.Add("device", &options.device,
             "Where to compute; auto takes CUDA if there is any.",
             {"auto", "cpu", "cuda"});

@@ -15,6 +15,12 @@ struct ServerOptions {
   std::string host = "127.0.0.1";
   int port = 50051;
   std::string port_file;
+  std::string metrics_host;
+  int metrics_port = -1;
+  std::string metrics_port_file;
+  std::string admin_host = "127.0.0.1";
+  int admin_port = -1;
+  std::string admin_port_file;
   std::string device = "auto";
   int max_bits = 8;
   int threads = 0;

@@ -56,6 +56,7 @@ void SampleStreams::Cancel() {
 }
 
 void SampleStreams::Note(const Finish& finish) {
+  finishes_.push_back(finish);
   const RequestStats& stats = finish.stats;
   stats_.prompt_tokens = stats.prompt_tokens;
   stats_.completion_tokens += stats.completion_tokens;

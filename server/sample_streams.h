@@ -45,6 +45,9 @@ class SampleStreams {
   void Cancel();
   bool cancelled() const { return cancelled_; }
 
+  // Of the samples that ended, in that order.
+  const std::vector<Finish>& finishes() const { return finishes_; }
+
   // Totals over the samples that ended; the times are those of the slowest.
   const RequestStats& stats() const { return stats_; }
 
@@ -65,6 +68,7 @@ class SampleStreams {
   size_t next_ = 0;  // whose turn it is, so that none starves
   int open_ = 0;
   std::atomic<bool> cancelled_ = false;
+  std::vector<Finish> finishes_;
   RequestStats stats_;
   absl::Status status_;
 };

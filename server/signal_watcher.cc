@@ -39,9 +39,17 @@ void SignalWatcher::Defer() {
   deferred_ = true;
 }
 
-bool SignalWatcher::WaitFor(absl::Duration timeout) {
+void SignalWatcher::Trigger() {
   absl::MutexLock lock(&mutex_);
-  return mutex_.AwaitWithTimeout(absl::Condition(&received_), timeout);
+  requested_ = true;
+}
+
+bool SignalWatcher::WaitFor(absl::Duration timeout) {
+  const auto ended = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return received_ || requested_;
+  };
+  absl::MutexLock lock(&mutex_);
+  return mutex_.AwaitWithTimeout(absl::Condition(&ended), timeout);
 }
 
 void SignalWatcher::Run() {

@@ -25,7 +25,13 @@ class SignalWatcher {
 
   void Defer();
 
-  // True as soon as a signal has come, false when `timeout` has passed.
+  // Ends WaitFor() as a first signal does. A signal that comes after it counts
+  // as the first all the same: a supervisor that stops what drains already
+  // cuts nothing short.
+  void Trigger();
+
+  // True as soon as a signal has come or Trigger() was called, false when
+  // `timeout` has passed.
   bool WaitFor(absl::Duration timeout);
 
  private:
@@ -34,6 +40,7 @@ class SignalWatcher {
   absl::Mutex mutex_;
   bool deferred_ ABSL_GUARDED_BY(mutex_) = false;
   bool received_ ABSL_GUARDED_BY(mutex_) = false;
+  bool requested_ ABSL_GUARDED_BY(mutex_) = false;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };

@@ -39,6 +39,14 @@ void AttachRetry(absl::Duration delay, absl::string_view reason,
   AttachDetail(info, status);
 }
 
+std::string AttachedReason(const absl::Status& status) {
+  google::rpc::ErrorInfo info;
+  const absl::optional<absl::Cord> payload = status.GetPayload(TypeUrl(info));
+  if (!payload.has_value()) return "";
+  info.ParseFromString(std::string(*payload));
+  return info.reason();
+}
+
 grpc::Status ToGrpcStatus(const absl::Status& status) {
   if (status.ok()) return grpc::Status::OK;
   google::rpc::Status details;

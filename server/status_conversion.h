@@ -9,6 +9,8 @@
 
 #include <grpcpp/support/status.h>
 
+#include <string>
+
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
@@ -25,6 +27,9 @@ void AttachDetail(const google::protobuf::Message& detail,
 // `reason` is in UPPER_SNAKE_CASE.
 void AttachRetry(absl::Duration delay, absl::string_view reason,
                  absl::Status& status);
+
+// The reason that AttachRetry() gave, or "".
+std::string AttachedReason(const absl::Status& status);
 
 // Code, message and all details.
 grpc::Status ToGrpcStatus(const absl::Status& status);

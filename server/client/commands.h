@@ -21,6 +21,7 @@ int RunScore(std::span<const std::string> arguments);
 int RunTokenize(std::span<const std::string> arguments);
 int RunDetokenize(std::span<const std::string> arguments);
 int RunModel(std::span<const std::string> arguments);
+int RunAdmin(std::span<const std::string> arguments);
 
 // What all commands do with their arguments: parses them into `flags` and
 // returns the words that are no flags. nullopt where the command is over, with

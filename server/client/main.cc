@@ -31,6 +31,7 @@ constexpr Command kCommands[] = {
     {"tokenize", "token ids of a text", RunTokenize},
     {"detokenize", "text of token ids", RunDetokenize},
     {"model", "what is served, and what each precision costs", RunModel},
+    {"admin", "statistics, limits, power budget, drain", RunAdmin},
 };
 
 void PrintUsage(std::FILE* out) {

@@ -117,8 +117,8 @@ TEST_F(ClientTest, TextsThatAreNoUtf8AreRefusedBeforeTheyAreSent) {
 }
 
 TEST_F(ClientTest, EveryCommandHasHelp) {
-  for (const std::string command :
-       {"generate", "chat", "score", "tokenize", "detokenize", "model"}) {
+  for (const std::string command : {"generate", "chat", "score", "tokenize",
+                                    "detokenize", "model", "admin"}) {
     const Outcome outcome = RunToEnd({kClientBinary, command, "--help"});
     EXPECT_EQ(outcome.exit_code, 0) << command;
     EXPECT_THAT(outcome.output, HasSubstr("--address")) << command;

@@ -3,6 +3,7 @@
 #include <grpcpp/create_channel.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <string_view>
 
 #include "absl/strings/match.h"
@@ -42,6 +43,12 @@ const std::string& QuantizedTinyLlama() {
     return path;
   }();
   return *folder;
+}
+
+std::string ReadWord(const std::string& path) {
+  std::string word;
+  std::ifstream(path) >> word;
+  return word;
 }
 
 TestServer::TestServer(const std::string& model,

@@ -26,6 +26,9 @@ inline constexpr char kSyntheticModel[] = "synthetic:smollm2-135m";
 // tiny-llama as a parent model of 3 to 8 bits; quantized at the first call.
 const std::string& QuantizedTinyLlama();
 
+// A file's first word, such as the number in a port file; "" if there is none.
+std::string ReadWord(const std::string& path);
+
 class TestServer {
  public:
   // Returns when the server answers; the test fails where it does not.

@@ -84,7 +84,8 @@ class InferenceServiceTest : public ::testing::Test {
 
   FakeEngine engine_;
   FakeTokenizer tokenizer_;
-  InferenceService service_;
+  Metrics metrics_;
+  InferenceService service_{metrics_};
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<v1::InferenceService::Stub> stub_;
 };
@@ -304,6 +305,31 @@ TEST_F(InferenceServiceTest, TheRpcsDeadlineReachesTheEngine) {
   EXPECT_LT(absl::AbsDuration(engine_.WaitForRequest(0).deadline - deadline),
             absl::Minutes(5));
   engine_.Emit(0, StopChunk());
+}
+
+TEST_F(InferenceServiceTest, ACallWithoutADeadlineHasNoneInTheEngineEither) {
+  Start();
+  grpc::ClientContext context;
+  const auto reader = stub_->Generate(&context, TextRequest("hi"));
+  EXPECT_EQ(engine_.WaitForRequest(0).deadline, absl::InfiniteFuture());
+  engine_.Emit(0, StopChunk());
+}
+
+TEST_F(InferenceServiceTest, AServiceThatTakesNoMoreWorkFinishesWhatItHas) {
+  Start();
+  grpc::ClientContext context;
+  const auto reader = stub_->Generate(&context, TextRequest("hi"));
+  engine_.WaitForRequest(0);
+  service_.StopTakingWork();
+  grpc::ClientContext late_context;
+  EXPECT_EQ(
+      stub_->Generate(&late_context, TextRequest("hi"))->Finish().error_code(),
+      grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(engine_.submissions(), 1);
+  engine_.Emit(0, StopChunk());
+  v1::GenerateResponse response;
+  EXPECT_TRUE(reader->Read(&response));
+  EXPECT_TRUE(reader->Finish().ok());
 }
 
 TEST_F(InferenceServiceTest, ACancellationByTheServerItselfIsUnavailable) {

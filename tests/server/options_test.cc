@@ -49,6 +49,10 @@ TEST(ServerOptionsTest, MistakesNameFlagValueAndWhatIsAllowed) {
               HasSubstr("--port is \"x\"; must be an integer"));
   EXPECT_THAT(ErrorOf({"--model=m", "--port=65536"}),
               HasSubstr("--port is 65536; must be in [0, 65535]"));
+  EXPECT_THAT(ErrorOf({"--model=m", "--metrics_port=-2"}),
+              HasSubstr("--metrics_port is -2; must be in [-1, 65535]"));
+  EXPECT_THAT(ErrorOf({"--model=m", "--admin_port=65536"}),
+              HasSubstr("--admin_port is 65536; must be in [-1, 65535]"));
   EXPECT_THAT(ErrorOf({"--model=m", "--device=tpu"}),
               HasSubstr("--device is \"tpu\"; must be one of auto, cpu, cuda"));
   EXPECT_THAT(ErrorOf({"--model=m", "--max_bits=1"}),
