@@ -3,12 +3,21 @@
 #include <grpcpp/create_channel.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 
 namespace anyprec::load {
 namespace {
+
+// gRPC 1.51 may abort when the last channel of its callback API closes, as the
+// threads behind all of them then end (grpc_cq_internal_unref). So none closes
+// before the process ends.
+void KeepOpen(std::shared_ptr<grpc::Channel> channel) {
+  static auto* const kept = new std::vector<std::shared_ptr<grpc::Channel>>();
+  kept->push_back(std::move(channel));
+}
 
 std::unique_ptr<Connection> OpenConnection(const std::string& target) {
   grpc::ChannelArguments arguments;
@@ -19,6 +28,7 @@ std::unique_ptr<Connection> OpenConnection(const std::string& target) {
   auto connection = std::make_unique<Connection>();
   connection->channel = grpc::CreateCustomChannel(
       target, grpc::InsecureChannelCredentials(), arguments);
+  KeepOpen(connection->channel);
   connection->stub = v1::InferenceService::NewStub(connection->channel);
   return connection;
 }

@@ -32,6 +32,7 @@ struct Connection {
   int calls = 0;  // going on; the pool's
 };
 
+// Channels outlive it, up to the end of the process; one pool at a time.
 class ConnectionPool {
  public:
   // `target` is HOST:PORT.
