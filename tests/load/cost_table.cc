@@ -72,11 +72,14 @@ class Members {
   const std::string where_;
 };
 
-absl::Status ReadStep(const Members& step, CostTable& table) {
+absl::Status ReadStep(const nlohmann::json& object, const std::string& where,
+                      CostTable& table) {
+  const Members step(object, where);
   ASSIGN_OR_RETURN(const std::string phase, step.Text("phase"));
   if (phase != "decode" && phase != "prefill") {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "phase is \"", phase, "\"; must be \"decode\" or \"prefill\""));
+    return absl::InvalidArgumentError(
+        absl::StrCat(where, ": phase is \"", phase,
+                     "\"; must be \"decode\" or \"prefill\""));
   }
   RowCount work;
   work.phase = phase == "decode" ? Phase::kDecode : Phase::kPrefill;
@@ -110,7 +113,7 @@ absl::StatusOr<CostTable> ParseCostTable(absl::string_view json,
       return absl::InvalidArgumentError(
           absl::StrCat(where, " must be an object"));
     }
-    RETURN_IF_ERROR(ReadStep(Members((*steps)[i], where), table));
+    RETURN_IF_ERROR(ReadStep((*steps)[i], where, table));
   }
   const Members costs(*context, absl::StrCat(source, ": context_us"));
   ASSIGN_OR_RETURN(const double decode, costs.Number("decode", 0, 1e6));

@@ -1,0 +1,151 @@
+#include "tests/load/simulated_server.h"
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "gtest/gtest.h"
+#include "runtime/scheduler/precision_policy.h"
+#include "tests/load/arrivals.h"
+#include "tests/load/cost_table.h"
+#include "tests/load/summary.h"
+#include "tests/load/workload.h"
+
+namespace anyprec::load {
+namespace {
+
+// A decode step takes its bits in ms, 16 rows twice that; 128 prompt rows 64.
+constexpr char kTable[] = R"({
+  "name": "test", "kv_tokens": 16000, "shared_ms": 0,
+  "context_us": {"decode": 0, "prefill": 0},
+  "steps": [
+    {"phase": "decode", "bits": 3, "rows": 1, "ms": 3},
+    {"phase": "decode", "bits": 3, "rows": 16, "ms": 6},
+    {"phase": "decode", "bits": 8, "rows": 1, "ms": 8},
+    {"phase": "decode", "bits": 8, "rows": 16, "ms": 16},
+    {"phase": "prefill", "bits": 8, "rows": 16, "ms": 8},
+    {"phase": "prefill", "bits": 8, "rows": 128, "ms": 64}]})";
+
+SimulationOptions Options(const char* policy) {
+  SimulationOptions options;
+  options.table = *ParseCostTable(kTable, "table");
+  options.policy = *ParsePrecisionPolicy(policy);
+  return options;
+}
+
+RequestClass Class() {
+  RequestClass one;
+  one.min_bits = 3;
+  one.ttft_ms = 1000;
+  one.tpot_ms = 30;
+  return one;
+}
+
+std::vector<RequestRecord> Simulate(const char* policy, double rate,
+                                    RequestClass one = Class()) {
+  ArrivalOptions arrivals;
+  arrivals.rate_per_s = rate;
+  arrivals.duration = absl::Seconds(60);
+  arrivals.seed = 7;
+  RequestPlanner planner(
+      {one}, {.prompt_tokens = {32, 128}, .output_tokens = {10, 60}}, 7);
+  const std::vector<PlannedRequest> plan =
+      PlanWorkload(*PlanArrivals(arrivals), planner);
+  std::vector<RequestRecord> records =
+      NewSimulatedServer(Options(policy), {one})->Replay(plan);
+  EXPECT_EQ(records.size(), plan.size());
+  return records;
+}
+
+Summary Of(const std::vector<RequestRecord>& records) {
+  return Summarize(records, {Class()},
+                   {.warm_up = absl::Seconds(5), .end = absl::Seconds(60)});
+}
+
+double Goodput(const Summary& summary) {
+  return static_cast<double>(summary.total.all.met) /
+         static_cast<double>(summary.total.all.judged);
+}
+
+TEST(SimulatedServerTest, ALoneRequestTakesWhatTheTableSays) {
+  RequestClass one;
+  one.fixed_bits = 8;
+  PlannedRequest planned;
+  planned.prompt_tokens = 128;
+  planned.output_tokens = 3;
+  const auto records =
+      NewSimulatedServer(Options("slo"), {one})->Replay({&planned, 1});
+  ASSERT_EQ(records.size(), 1u);
+  EXPECT_EQ(records[0].outcome, Outcome::kOk);
+  ASSERT_EQ(records[0].tokens.size(), 3u);
+  // A millisecond each way.
+  EXPECT_EQ(records[0].tokens[0].since_planned_us, 66000u);
+  EXPECT_EQ(records[0].tokens[2].since_planned_us, 82000u);
+  EXPECT_EQ(records[0].tokens[2].bits, 8);
+}
+
+TEST(SimulatedServerTest, TheSameRunGivesTheSameRecords) {
+  const auto first = Simulate("slo", 6);
+  const auto second = Simulate("slo", 6);
+  ASSERT_EQ(first.size(), second.size());
+  for (size_t i = 0; i < first.size(); ++i) {
+    ASSERT_EQ(first[i].outcome, second[i].outcome);
+    ASSERT_EQ(first[i].finished_at, second[i].finished_at);
+  }
+}
+
+TEST(SimulatedServerTest, LosesNothingAndKeepsFloorsUnderOverload) {
+  for (const char* policy : {"slo", "fixed:8", "load-ladder:8"}) {
+    const Summary summary = Of(Simulate(policy, 60));
+    EXPECT_EQ(summary.lost, 0) << policy;
+    EXPECT_EQ(summary.tokens_below_floor, 0) << policy;
+    EXPECT_EQ(summary.tokens_without_bits, 0) << policy;
+    EXPECT_GT(summary.refusal_latency_ms.count, 0) << policy;
+    EXPECT_EQ(summary.refusals_without_retry_info, 0) << policy;
+  }
+}
+
+TEST(SimulatedServerTest, CancelsAndDeadlinesEndRequests) {
+  RequestClass one = Class();
+  one.cancel_rate = 0.5;
+  one.cancel_after_ms_high = 300;
+  const auto records = Simulate("slo", 5, one);
+  EXPECT_GT(std::count_if(records.begin(), records.end(),
+                          [](const RequestRecord& record) {
+                            return record.outcome == Outcome::kCancelled;
+                          }),
+            20);
+}
+
+TEST(SimulatedServerTest, ByDeadlinesPrecisionIsHighWhereThereIsTime) {
+  const Summary slo = Of(Simulate("slo", 1));
+  EXPECT_EQ(Goodput(slo), 1);
+  EXPECT_GE(MeanBits(slo.total.tokens_by_bits), 7.6);
+}
+
+TEST(SimulatedServerTest, ByDeadlinesMoreIsKeptThanAtTheParentsPrecision) {
+  const Summary slo = Of(Simulate("slo", 11));
+  const Summary fixed = Of(Simulate("fixed:8", 11));
+  EXPECT_GT(Goodput(slo), Goodput(fixed));
+}
+
+TEST(CostTableTest, SaysWhatIsWrong) {
+  const auto error = [](const std::string& from, const std::string& to) {
+    std::string table = kTable;
+    table.replace(table.find(from), from.size(), to);
+    return std::string(ParseCostTable(table, "t.json").status().message());
+  };
+  EXPECT_TRUE(
+      absl::StrContains(error("\"kv_tokens\": 16000", "\"kv_tokens\": 0"),
+                        "t.json: \"kv_tokens\" must be a number"));
+  EXPECT_TRUE(absl::StrContains(error("\"bits\": 8", "\"bits\": 2.5"),
+                                "steps[2]: \"bits\" must be an integer"));
+  EXPECT_TRUE(
+      absl::StrContains(error("\"prefill\", \"bits\"", "\"x\", \"bits\""),
+                        "steps[4]: phase is \"x\""));
+  EXPECT_TRUE(absl::StrContains(error("\"steps\"", "\"stips\""), "\"steps\""));
+}
+
+}  // namespace
+}  // namespace anyprec::load
