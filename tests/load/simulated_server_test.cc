@@ -43,7 +43,7 @@ RequestClass Class() {
 }
 
 std::vector<RequestRecord> Simulate(const char* policy, double rate,
-                                    RequestClass one = Class()) {
+                                    const RequestClass& one = Class()) {
   ArrivalOptions arrivals;
   arrivals.rate_per_s = rate;
   arrivals.duration = absl::Seconds(60);
