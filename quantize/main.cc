@@ -101,12 +101,6 @@ absl::Status InvalidFlag(absl::string_view flag, absl::string_view value,
       absl::StrCat("--", flag, " is \"", value, "\", needed is ", needed));
 }
 
-absl::Status CheckRange(absl::string_view flag, int value, int low, int high) {
-  if (low <= value && value <= high) return absl::OkStatus();
-  return InvalidFlag(flag, absl::StrCat(value),
-                     absl::StrCat("a number from ", low, " to ", high));
-}
-
 absl::Status CheckSensitivity(const Options& options) {
   const std::string& calibration = options.calibration.path;
   const bool activation = options.sensitivity == "activation";
@@ -121,10 +115,10 @@ absl::Status CheckSensitivity(const Options& options) {
         "sensitivity_file", options.sensitivity_file,
         file ? "a path for --sensitivity=file" : "--sensitivity=file with it");
   }
-  RETURN_IF_ERROR(CheckRange("calibration_documents",
-                             options.calibration.documents, 1, 1'000'000));
-  return CheckRange("calibration_tokens", options.calibration.tokens, 1,
-                    1'000'000);
+  RETURN_IF_ERROR(CheckFlagRange("calibration_documents",
+                                 options.calibration.documents, 1, 1'000'000));
+  return CheckFlagRange("calibration_tokens", options.calibration.tokens, 1,
+                        1'000'000);
 }
 
 absl::StatusOr<Options> ParseOptions(
@@ -142,10 +136,12 @@ absl::StatusOr<Options> ParseOptions(
   PipelineOptions& pipeline = options.pipeline;
   if (pipeline.output.empty()) return InvalidFlag("output", "", "a path");
   const auto& [seed_bits, parent_bits] = pipeline.range;
-  RETURN_IF_ERROR(CheckRange("parent_bits", parent_bits, kMinBits, kMaxBits));
-  RETURN_IF_ERROR(CheckRange("seed_bits", seed_bits, kMinBits, parent_bits));
+  RETURN_IF_ERROR(
+      CheckFlagRange("parent_bits", parent_bits, kMinBits, kMaxBits));
+  RETURN_IF_ERROR(
+      CheckFlagRange("seed_bits", seed_bits, kMinBits, parent_bits));
   RETURN_IF_ERROR(CheckSensitivity(options));
-  RETURN_IF_ERROR(CheckRange("threads", options.threads, 0, 1024));
+  RETURN_IF_ERROR(CheckFlagRange("threads", options.threads, 0, 1024));
   pipeline.lm_head =
       options.lm_head == "int8" ? LmHeadType::kInt8 : LmHeadType::kFloat16;
   return options;

@@ -18,6 +18,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "kernels/status_macros.h"
 #include "runtime/command_line/run_program.h"
 #include "runtime/engine/engine.h"
@@ -49,31 +50,27 @@ constexpr absl::Duration kFlushGrace = absl::Seconds(2);
 // How soon a broken engine ends the process, so that something restarts it.
 constexpr absl::Duration kHealthInterval = absl::Seconds(1);
 
-// Fits what the options leave open to the container that we may run in.
-void FitIntoContainer(ServerOptions& options) {
-  // The share that the engine takes of a machine, too.
-  constexpr double kKvCacheShare = 1.0 / 8;
-  const ContainerLimits limits = ReadContainerLimits();
+// Gives no more threads than the container that we may run in has cores, where
+// the options leave that open.
+void LimitThreads(const ContainerLimits& limits, ServerOptions& options) {
   const int cores =
       std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   if (options.threads == 0 && limits.cpus.has_value() && *limits.cpus < cores) {
     options.threads = *limits.cpus;
     spdlog::info("the container has {} of {} cores", options.threads, cores);
   }
-  if (options.kv_cache_gb == 0 && limits.memory_bytes.has_value()) {
-    options.kv_cache_gb =
-        kKvCacheShare * 1e-9 * static_cast<double>(*limits.memory_bytes);
-  }
 }
 
 // REQUIRES: `options` are valid.
-EngineOptions ToEngineOptions(const ServerOptions& options) {
+EngineOptions ToEngineOptions(const ServerOptions& options,
+                              const ContainerLimits& limits) {
   EngineOptions engine;
   engine.max_sequences = options.max_sequences;
   engine.max_queued_requests = options.max_queued_requests;
   engine.max_queue_time = absl::Seconds(options.max_queue_time);
   engine.prefill_chunk_tokens = options.prefill_chunk;
   engine.max_context_tokens = options.max_context;
+  engine.memory_bytes = static_cast<size_t>(limits.memory_bytes.value_or(0));
   engine.kv_cache_bytes = static_cast<size_t>(options.kv_cache_gb * 1e9);
   engine.warm_up = absl::Seconds(options.warm_up);
   engine.policy = ParsePrecisionPolicy(options.policy).value();
@@ -158,14 +155,15 @@ absl::Status WaitWhileHealthy(const Engine& engine, SignalWatcher& signals) {
 }
 
 absl::StatusOr<std::unique_ptr<Engine>> CreateEngine(
-    const ServerOptions& options, std::unique_ptr<Backend> backend,
+    const EngineOptions& options, std::unique_ptr<Backend> backend,
     std::unique_ptr<LlamaModel> model, const Tokenizer* tokenizer) {
-  if (options.warm_up > 0) {
-    spdlog::info("measuring step times for {} s", options.warm_up);
+  if (options.warm_up > absl::ZeroDuration()) {
+    spdlog::info("measuring step times for {}",
+                 absl::FormatDuration(options.warm_up));
   }
-  ASSIGN_OR_RETURN(std::unique_ptr<Engine> engine,
-                   Engine::Create(ToEngineOptions(options), std::move(backend),
-                                  std::move(model), tokenizer));
+  ASSIGN_OR_RETURN(
+      std::unique_ptr<Engine> engine,
+      Engine::Create(options, std::move(backend), std::move(model), tokenizer));
   if (engine->max_context_tokens() < engine->model().max_context_tokens()) {
     spdlog::warn(
         "the KV cache holds {} tokens, the model's context {}: "
@@ -184,7 +182,8 @@ absl::Status CheckPortFiles(const ServerOptions& options) {
 
 absl::Status Serve(ServerOptions options, SignalWatcher& signals) {
   RETURN_IF_ERROR(CheckPortFiles(options));
-  FitIntoContainer(options);
+  const ContainerLimits limits = ReadContainerLimits();
+  LimitThreads(limits, options);
   Metrics metrics;
   InferenceService service(metrics);
   AdminService admin;
@@ -193,8 +192,8 @@ absl::Status Serve(ServerOptions options, SignalWatcher& signals) {
   const std::string backend_name(loaded.backend->name());
   ASSIGN_OR_RETURN(
       const std::unique_ptr<Engine> engine,
-      CreateEngine(options, std::move(loaded.backend), std::move(loaded.model),
-                   loaded.tokenizer.get()));
+      CreateEngine(ToEngineOptions(options, limits), std::move(loaded.backend),
+                   std::move(loaded.model), loaded.tokenizer.get()));
   const PrecisionLimits bits = {engine->model().seed_bits(),
                                 engine->model().max_bits()};
   PrecisionGovernor governor(*engine, bits,

@@ -12,9 +12,11 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/ascii.h"
+#include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "runtime/engine/histogram.h"
+#include "runtime/scheduler/admission.h"
 #include "server/engine_metrics.h"
 #include "server/status_conversion.h"
 
@@ -142,7 +144,9 @@ Metrics::Families::Families()
         FinishReason::kCancelled, FinishReason::kError}) {
     finishes_.Add({{"finished_reason", Name(reason)}});
   }
-  rejections_.Add({{"reason", "queue_full"}});
+  for (const absl::string_view reason : {kQueueFull, kPredictedLate}) {
+    rejections_.Add({{"reason", absl::AsciiStrToLower(reason)}});
+  }
   for (const char* slo : {"ttft", "tpot", "deadline"}) {
     for (const char* attained : {"true", "false"}) {
       slos_.Add({{"slo", slo}, {"attained", attained}});

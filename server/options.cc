@@ -26,13 +26,6 @@ absl::StatusOr<std::string> ReadFile(const std::string& path) {
                      std::istreambuf_iterator<char>());
 }
 
-template <typename T>
-absl::Status CheckRange(const char* flag, T value, T low, T high) {
-  if (value >= low && value <= high) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      "--", flag, " is ", value, "; must be in [", low, ", ", high, "]"));
-}
-
 absl::Status Validate(const ServerOptions& options) {
   if (options.version || options.help || !options.probe.empty()) {
     return absl::OkStatus();
@@ -42,34 +35,38 @@ absl::Status Validate(const ServerOptions& options) {
         "--model is missing; name a folder that anyprec-quantize wrote, or "
         "synthetic:NAME");
   }
-  RETURN_IF_ERROR(CheckRange("port", options.port, 0, 65535));
-  RETURN_IF_ERROR(CheckRange("metrics_port", options.metrics_port, -1, 65535));
-  RETURN_IF_ERROR(CheckRange("admin_port", options.admin_port, -1, 65535));
+  RETURN_IF_ERROR(CheckFlagRange("port", options.port, 0, 65535));
+  RETURN_IF_ERROR(
+      CheckFlagRange("metrics_port", options.metrics_port, -1, 65535));
+  RETURN_IF_ERROR(CheckFlagRange("admin_port", options.admin_port, -1, 65535));
   if (options.max_bits != kUnquantizedBits) {
     RETURN_IF_ERROR(
-        CheckRange("max_bits", options.max_bits, kMinBits, kMaxBits));
+        CheckFlagRange("max_bits", options.max_bits, kMinBits, kMaxBits));
   }
-  RETURN_IF_ERROR(CheckRange("threads", options.threads, 0, 1024));
-  RETURN_IF_ERROR(CheckRange("max_sequences", options.max_sequences, 1, 4096));
-  RETURN_IF_ERROR(CheckRange("max_queued_requests", options.max_queued_requests,
-                             1, 1 << 20));
+  RETURN_IF_ERROR(CheckFlagRange("threads", options.threads, 0, 1024));
   RETURN_IF_ERROR(
-      CheckRange("max_queue_time", options.max_queue_time, 0.1, 86400.0));
-  RETURN_IF_ERROR(CheckRange("max_context", options.max_context, 0, 1 << 24));
+      CheckFlagRange("max_sequences", options.max_sequences, 1, 4096));
+  RETURN_IF_ERROR(CheckFlagRange("max_queued_requests",
+                                 options.max_queued_requests, 1, 1 << 20));
+  RETURN_IF_ERROR(
+      CheckFlagRange("max_queue_time", options.max_queue_time, 0.1, 86400.0));
+  RETURN_IF_ERROR(
+      CheckFlagRange("max_context", options.max_context, 0, 1 << 24));
   if (options.max_context == 1) {
     return absl::InvalidArgumentError(
         "--max_context is 1; a prompt and an answer need 2 at least, 0 takes "
         "the model's");
   }
   RETURN_IF_ERROR(
-      CheckRange("prefill_chunk", options.prefill_chunk, 1, 1 << 16));
+      CheckFlagRange("prefill_chunk", options.prefill_chunk, 1, 1 << 16));
   if (const auto policy = ParsePrecisionPolicy(options.policy); !policy.ok()) {
     return absl::InvalidArgumentError(
         absl::StrCat("--policy is ", policy.status().message()));
   }
-  RETURN_IF_ERROR(CheckRange("kv_cache_gb", options.kv_cache_gb, 0.0, 65536.0));
-  RETURN_IF_ERROR(CheckRange("warm_up", options.warm_up, 0.0, 600.0));
-  return CheckRange("drain_timeout", options.drain_timeout, 0.0, 86400.0);
+  RETURN_IF_ERROR(
+      CheckFlagRange("kv_cache_gb", options.kv_cache_gb, 0.0, 65536.0));
+  RETURN_IF_ERROR(CheckFlagRange("warm_up", options.warm_up, 0.0, 600.0));
+  return CheckFlagRange("drain_timeout", options.drain_timeout, 0.0, 86400.0);
 }
 
 }  // namespace

@@ -136,12 +136,14 @@ SamplingParams ConvertSampling(const v1::SamplingParams& message,
   return sampling;
 }
 
-// All but max_tokens, which depends on the prompt.
+// The prompt may yet show max_tokens to be wrong, or leave room for it.
 StopCriteria ConvertStopping(const v1::StoppingCriteria& message,
                              const ServedModel& model,
                              const FieldChecker& check) {
   StopCriteria stopping;
   stopping.ignore_eos = message.ignore_eos();
+  stopping.max_tokens = message.max_tokens();
+  stopping.max_tokens_given = message.has_max_tokens();
   check.InRange("stop", message.stop_size(), 0, kMaxStopStrings);
   check.InRange("stop_token_ids", message.stop_token_ids_size(), 0,
                 kMaxStopTokenIds);
@@ -319,17 +321,13 @@ size_t TextBytes(const v1::GenerateRequest& message) {
   }
 }
 
-// All but the prompt's tokens, which are those of `request`.
-AdmissionQuery ToQuery(const Request& request, const ServedModel& model) {
-  AdmissionQuery query;
-  const PrecisionSpec& precision = request.precision;
-  query.min_bits = precision.fixed_bits.value_or(
-      precision.min_bits.value_or(model.seed_bits));
-  query.max_bits = precision.fixed_bits.value_or(
-      precision.max_bits.value_or(model.max_bits));
-  query.priority = request.priority;
-  query.slo = precision.slo;
-  query.deadline = request.deadline;
+// For a prompt that is not there yet: of `token_ids` tokens, or of text.
+AdmissionQuery QueryBeforePrompt(const Request& request,
+                                 const ServedModel& model, int token_ids) {
+  AdmissionQuery query = QueryFor(
+      request,
+      ResolveBits(request.precision, {model.seed_bits, model.max_bits}));
+  query.prompt_tokens = token_ids;
   return query;
 }
 
@@ -414,11 +412,9 @@ absl::StatusOr<GenerationPlan> PlanGeneration(
 
   const int earlier_violations = violations.size();
   if (earlier_violations == 0) {
-    AdmissionQuery query = ToQuery(request, model);
-    query.min_tokens =
-        MinAnswerTokens(request.stopping, message.stopping().max_tokens());
-    query.prompt_tokens = message.token_ids().ids_size();
-    RETURN_IF_ERROR(admit(query, TextBytes(message)));
+    RETURN_IF_ERROR(
+        admit(QueryBeforePrompt(request, model, message.token_ids().ids_size()),
+              TextBytes(message)));
   }
   ASSIGN_OR_RETURN(request.prompt, ConvertPrompt(message, model, check));
   if (request.prompt.empty() && violations.size() == earlier_violations) {
@@ -426,7 +422,6 @@ absl::StatusOr<GenerationPlan> PlanGeneration(
   }
   request.stopping.max_tokens =
       ConvertMaxTokens(message, request, model, check);
-  request.stopping.max_tokens_given = message.stopping().has_max_tokens();
   RETURN_IF_ERROR(violations.ToStatus());
   return plan;
 }
@@ -478,9 +473,9 @@ absl::StatusOr<ScorePlan> PlanScore(const v1::ScoreRequest& message,
   }
   const bool is_text = message.input_case() == v1::ScoreRequest::kText;
   if (violations.size() == 0) {
-    AdmissionQuery query = ToQuery(request, model);
-    query.prompt_tokens = message.token_ids().ids_size();
-    RETURN_IF_ERROR(admit(query, message.text().size()));
+    RETURN_IF_ERROR(
+        admit(QueryBeforePrompt(request, model, message.token_ids().ids_size()),
+              message.text().size()));
   }
   if (is_text) {
     ASSIGN_OR_RETURN(request.prompt,

@@ -22,6 +22,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 
 namespace anyprec {
@@ -69,6 +70,14 @@ class FlagSet {
 
   std::vector<Flag> flags_;
 };
+
+// INVALID_ARGUMENT where `value` is not in [low, high]; a NaN is in no range.
+template <typename T>
+absl::Status CheckFlagRange(absl::string_view flag, T value, T low, T high) {
+  if (value >= low && value <= high) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "--", flag, " is ", value, "; must be in [", low, ", ", high, "]"));
+}
 
 }  // namespace anyprec
 

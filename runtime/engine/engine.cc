@@ -125,8 +125,12 @@ absl::StatusOr<int> NumKvBlocks(const EngineOptions& options, int context,
   const int64_t blocks_per_context =
       (context + options.kv_block_tokens - 1) / options.kv_block_tokens;
   const int64_t wanted = blocks_per_context * options.max_sequences;
-  const size_t bytes = options.kv_cache_bytes > 0 ? options.kv_cache_bytes
-                                                  : MachineMemoryBytes() / 8;
+  const size_t memory_bytes =
+      options.memory_bytes > 0
+          ? std::min(options.memory_bytes, MachineMemoryBytes())
+          : MachineMemoryBytes();
+  const size_t bytes =
+      options.kv_cache_bytes > 0 ? options.kv_cache_bytes : memory_bytes / 8;
   const int64_t room = static_cast<int64_t>(bytes / block_bytes);
   if (room < 1) {
     return absl::InvalidArgumentError(

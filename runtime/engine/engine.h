@@ -34,8 +34,9 @@ struct EngineOptions {
   int prefill_chunk_tokens = 512;  // prompt tokens in one step, all sequences
   int max_context_tokens = 0;      // 0: the model's
   int kv_block_tokens = 16;
+  size_t memory_bytes = 0;    // that we may use; 0: the machine's
   size_t kv_cache_bytes = 0;  // 0: room for max_sequences full contexts, at
-                              // most an eighth of the machine's memory
+                              // most an eighth of the memory
   KvType kv_type = KvType::kFloat16;
   PrecisionPolicy policy;
   // How long to measure step times before the first request. Zero: not at all;

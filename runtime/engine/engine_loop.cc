@@ -54,26 +54,17 @@ absl::Status EngineLoop::Admit(const AdmissionQuery& query) const {
 absl::StatusOr<std::unique_ptr<ResponseStream>> EngineLoop::Submit(
     Request request) {
   RETURN_IF_ERROR(ValidateRequest(request, options_.limits));
-  const int prompt_tokens = static_cast<int>(request.prompt.size());
-  RETURN_IF_ERROR(
-      scheduler_.CheckFits(prompt_tokens, request.stopping.max_tokens));
+  RETURN_IF_ERROR(scheduler_.CheckFits(static_cast<int>(request.prompt.size()),
+                                       request.stopping.max_tokens));
   const absl::Time now = absl::Now();
   if (request.deadline <= now) {
     return absl::DeadlineExceededError(
         absl::StrCat("deadline: ", absl::FormatTime(request.deadline),
                      ", needs a time to come"));
   }
-  const BitsRange bits = ResolveBits(request.precision, options_.limits);
-  AdmissionQuery query;
-  query.prompt_tokens = prompt_tokens;
-  query.min_tokens = MinAnswerTokens(
-      request.stopping,
-      request.stopping.max_tokens_given ? request.stopping.max_tokens : 0);
-  query.min_bits = bits.min;
-  query.max_bits = bits.max;
-  query.priority = request.priority;
-  query.slo = request.precision.slo;
-  query.deadline = request.deadline;
+  const BitsRange bits = ResolveBits(
+      request.precision, {options_.limits.min_bits, options_.limits.max_bits});
+  const AdmissionQuery query = QueryFor(request, bits);
   uint64_t id;
   uint64_t seed;
   {

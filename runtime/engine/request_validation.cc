@@ -129,7 +129,8 @@ absl::Status ValidatePrecision(const PrecisionSpec& precision,
     return Invalid("precision.fixed_bits", *precision.fixed_bits,
                    "to stand without min_bits and max_bits");
   }
-  const BitsRange bits = ResolveBits(precision, limits);
+  const BitsRange bits =
+      ResolveBits(precision, {limits.min_bits, limits.max_bits});
   if (bits.min > bits.max) {
     return Invalid("precision.min_bits", bits.min,
                    absl::StrCat(bits.max, ", which is max_bits, at most"));
@@ -159,15 +160,6 @@ absl::Status ValidateRequest(const Request& request,
                    absl::StrCat("[0, ", kMaxTopLogprobs, "]"));
   }
   return absl::OkStatus();
-}
-
-BitsRange ResolveBits(const PrecisionSpec& precision,
-                      const ModelLimits& limits) {
-  if (precision.fixed_bits.has_value()) {
-    return {*precision.fixed_bits, *precision.fixed_bits};
-  }
-  return {precision.min_bits.value_or(limits.min_bits),
-          precision.max_bits.value_or(limits.max_bits)};
 }
 
 }  // namespace anyprec

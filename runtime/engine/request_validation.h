@@ -29,14 +29,6 @@ struct ModelLimits {
 // the path of a member of Request: "sampling.top_p: 1.5, needs (0, 1]".
 absl::Status ValidateRequest(const Request& request, const ModelLimits& limits);
 
-// The precisions that a valid request may run at, ends included.
-struct BitsRange {
-  int min = 0;
-  int max = 0;
-};
-BitsRange ResolveBits(const PrecisionSpec& precision,
-                      const ModelLimits& limits);
-
 }  // namespace anyprec
 
 #endif  // ANYPREC_RUNTIME_ENGINE_REQUEST_VALIDATION_H_

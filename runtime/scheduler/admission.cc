@@ -46,6 +46,23 @@ int StepsToPlace(const QueueSnapshot& queue, int ahead) {
 
 }  // namespace
 
+AdmissionQuery QueryFor(const Request& request, const BitsRange& bits) {
+  AdmissionQuery query;
+  query.prompt_tokens = static_cast<int>(request.prompt.size());
+  // Only an answer that nothing can end early is as long as it may be.
+  const StopCriteria& stopping = request.stopping;
+  const bool length_is_certain = stopping.max_tokens_given &&
+                                 stopping.ignore_eos && stopping.stop.empty() &&
+                                 stopping.stop_token_ids.empty();
+  query.min_tokens = length_is_certain ? std::max(1, stopping.max_tokens) : 1;
+  query.min_bits = bits.min;
+  query.max_bits = bits.max;
+  query.priority = request.priority;
+  query.slo = request.precision.slo;
+  query.deadline = request.deadline;
+  return query;
+}
+
 absl::Time DueTime(absl::Time submitted, const Slo& slo, absl::Time deadline,
                    int priority) {
   absl::Time due = std::min(deadline, submitted + kPatience);

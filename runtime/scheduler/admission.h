@@ -29,6 +29,9 @@ struct AdmissionQuery {
   absl::Time deadline = absl::InfiniteFuture();
 };
 
+// For a request that may run at `bits`.
+AdmissionQuery QueryFor(const Request& request, const BitsRange& bits);
+
 // A prompt that is yet to be computed.
 struct PendingPrompt {
   absl::Time due;  // its rank among the waiting (Scheduler)

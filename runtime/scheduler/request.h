@@ -43,14 +43,6 @@ struct StopCriteria {
   bool ignore_eos = false;
 };
 
-// How long an answer will be for certain: only one that nothing can end early
-// is as long as it may be.
-inline int MinAnswerTokens(const StopCriteria& stopping, int max_tokens) {
-  const bool ends_early = !stopping.ignore_eos || !stopping.stop.empty() ||
-                          !stopping.stop_token_ids.empty();
-  return ends_early || max_tokens <= 0 ? 1 : max_tokens;
-}
-
 // What latency a request asks for. Absent members ask for nothing.
 struct Slo {
   std::optional<absl::Duration> ttft;  // submission to first token
@@ -65,6 +57,22 @@ struct PrecisionSpec {
   std::optional<int> max_bits;  // default: all bits loaded
   Slo slo;
 };
+
+// Precisions, ends included.
+struct BitsRange {
+  int min = 0;
+  int max = 0;
+};
+
+// What a request may run at where `served` can be had.
+inline BitsRange ResolveBits(const PrecisionSpec& precision,
+                             const BitsRange& served) {
+  if (precision.fixed_bits.has_value()) {
+    return {*precision.fixed_bits, *precision.fixed_bits};
+  }
+  return {precision.min_bits.value_or(served.min),
+          precision.max_bits.value_or(served.max)};
+}
 
 struct Request {
   std::string id;  // for logs; unique

@@ -127,7 +127,8 @@ absl::Duration StepCostModel::Predict(std::span<const RowCount> step) const {
     ++groups;
   }
   if (groups <= 1) return total;
-  return std::max(longest, total - (groups - 1) * SharedTime());
+  return std::max(longest,
+                  total - (groups - 1) * absl::Seconds(shared_seconds_));
 }
 
 void StepCostModel::MeasureShared(absl::Duration time) {
@@ -141,10 +142,6 @@ void StepCostModel::Measure(const RowCount& work, absl::Duration time) {
 void StepCostModel::MeasureContext(Phase phase, absl::Duration per_token) {
   Of(phase).seconds_per_context_token =
       std::max(0.0, absl::ToDoubleSeconds(per_token));
-}
-
-absl::Duration StepCostModel::ContextTime(Phase phase) const {
-  return absl::Seconds(Of(phase).seconds_per_context_token);
 }
 
 std::vector<StepCostPoint> StepCostModel::Points() const {

@@ -81,12 +81,6 @@ FlagSet EvalFlags(EvalOptions& options) {
   return flags;
 }
 
-absl::Status CheckRange(absl::string_view flag, int value, int most) {
-  if (value >= 0 && value <= most) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("--", flag, " is ", value, ", must be in [0, ", most, "]"));
-}
-
 absl::StatusOr<EvalOptions> ParseOptions(
     const std::vector<std::string>& arguments) {
   EvalOptions options;
@@ -116,9 +110,9 @@ absl::StatusOr<EvalOptions> ParseOptions(
         absl::StrCat("--bits is ", options.bits, ", must be in [", kMinBits,
                      ", ", kMaxBits, "], or 16 for a checkpoint"));
   }
-  RETURN_IF_ERROR(CheckRange("windows", options.windows, 1 << 30));
-  RETURN_IF_ERROR(CheckRange("context", options.context, 1 << 24));
-  RETURN_IF_ERROR(CheckRange("threads", options.threads, 1024));
+  RETURN_IF_ERROR(CheckFlagRange("windows", options.windows, 0, 1 << 30));
+  RETURN_IF_ERROR(CheckFlagRange("context", options.context, 0, 1 << 24));
+  RETURN_IF_ERROR(CheckFlagRange("threads", options.threads, 0, 1024));
   return options;
 }
 

@@ -1,14 +1,12 @@
 // Step times of a machine, as a file holds them: what the simulator runs on.
 //
-//   {"name": "7B on one H200",       // what it is, and where the figures are
-//   from
+//   {"name": "7B on one H200",       // what it is, and who measured it
 //    "kv_tokens": 200000,            // that the KV cache holds
 //    "context_us": {"decode": 0.02, "prefill": 0.004},  // of a cached token
 //    "shared_ms": 1.5,               // that the groups of a step share
 //    "steps": [{"phase": "decode", "bits": 4, "rows": 1, "ms": 2.2}, ...]}
 //
-// Between rows and bits StepCostModel interpolates. A running server's own
-// table comes from `anyprec admin stats --json`.
+// Between rows and bits StepCostModel interpolates.
 //
 // Thread-safe: values and functions without state.
 #ifndef ANYPREC_TESTS_LOAD_COST_TABLE_H_

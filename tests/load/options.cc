@@ -20,13 +20,6 @@ absl::Status Wrong(absl::string_view message) {
   return absl::InvalidArgumentError(message);
 }
 
-template <typename T>
-absl::Status CheckRange(absl::string_view flag, T value, T low, T high) {
-  if (value >= low && value <= high) return absl::OkStatus();
-  return Wrong(absl::StrCat("--", flag, " is ", value, "; must be in [", low,
-                            ", ", high, "]"));
-}
-
 absl::Status CheckAboveZero(absl::string_view flag,
                             const std::optional<double>& value, double high) {
   if (!value.has_value() || (*value > 0 && *value <= high)) {
@@ -60,31 +53,32 @@ absl::Status CheckNumbers(const LoadTestOptions& options) {
   RETURN_IF_ERROR(CheckAboveZero("base_rate", options.base_rate, kMaxRate));
   RETURN_IF_ERROR(CheckAboveZero("min_rate", options.min_rate, kMaxRate));
   RETURN_IF_ERROR(
-      CheckRange("max_rate", options.max_rate, options.min_rate, kMaxRate));
+      CheckFlagRange("max_rate", options.max_rate, options.min_rate, kMaxRate));
   RETURN_IF_ERROR(
-      CheckRange("rate_tolerance", options.rate_tolerance, 0.001, 1.0));
+      CheckFlagRange("rate_tolerance", options.rate_tolerance, 0.001, 1.0));
   RETURN_IF_ERROR(CheckAboveZero("cv", options.cv, 100));
   RETURN_IF_ERROR(CheckAboveZero("duration", options.duration, kDay));
   RETURN_IF_ERROR(
       CheckAboveZero("trace_duration", options.trace_duration, 1000 * kDay));
   RETURN_IF_ERROR(
-      CheckRange("trace_start", options.trace_start, 0.0, 1000 * kDay));
+      CheckFlagRange("trace_start", options.trace_start, 0.0, 1000 * kDay));
   RETURN_IF_ERROR(CheckAboveZero("time_scale", options.time_scale, 1e6));
   RETURN_IF_ERROR(CheckAboveZero("length_scale", options.length_scale, 1e3));
-  RETURN_IF_ERROR(CheckRange("warm_up", options.warm_up, 0.0, kDay));
+  RETURN_IF_ERROR(CheckFlagRange("warm_up", options.warm_up, 0.0, kDay));
   RETURN_IF_ERROR(
-      CheckRange("drain_timeout", options.drain_timeout, 0.0, kDay));
-  RETURN_IF_ERROR(CheckRange("concurrency", options.concurrency, 0, 100'000));
-  RETURN_IF_ERROR(CheckRange("connections", options.connections, 1, 1000));
+      CheckFlagRange("drain_timeout", options.drain_timeout, 0.0, kDay));
+  RETURN_IF_ERROR(
+      CheckFlagRange("concurrency", options.concurrency, 0, 100'000));
+  RETURN_IF_ERROR(CheckFlagRange("connections", options.connections, 1, 1000));
   RETURN_IF_ERROR(
       CheckAboveZero("connect_timeout", options.connect_timeout, kDay));
-  RETURN_IF_ERROR(CheckRange("window", options.window, 0.0, kDay));
+  RETURN_IF_ERROR(CheckFlagRange("window", options.window, 0.0, kDay));
   constexpr int kMaxTokens = std::numeric_limits<int>::max();
-  RETURN_IF_ERROR(CheckRange("max_prompt_tokens", options.max_prompt_tokens, 0,
-                             kMaxTokens));
-  RETURN_IF_ERROR(CheckRange("max_output_tokens", options.max_output_tokens, 0,
-                             kMaxTokens));
-  return CheckRange("fixed_bits", options.fixed_bits.value_or(1), 1, 16);
+  RETURN_IF_ERROR(CheckFlagRange("max_prompt_tokens", options.max_prompt_tokens,
+                                 0, kMaxTokens));
+  RETURN_IF_ERROR(CheckFlagRange("max_output_tokens", options.max_output_tokens,
+                                 0, kMaxTokens));
+  return CheckFlagRange("fixed_bits", options.fixed_bits.value_or(1), 1, 16);
 }
 
 absl::Status CheckMode(const LoadTestOptions& options) {

@@ -117,16 +117,9 @@ class Simulation {
     record.sent_at = planned.at;
     ++progress_.sent;
     Request request = ToRequest(planned, one, now);
-    AdmissionQuery query;
-    query.prompt_tokens = planned.prompt_tokens;
-    query.min_tokens = planned.output_tokens;
-    query.min_bits =
-        one.fixed_bits.value_or(one.min_bits.value_or(options_.table.min_bits));
-    query.max_bits =
-        one.fixed_bits.value_or(one.max_bits.value_or(options_.table.max_bits));
-    query.priority = request.priority;
-    query.slo = request.precision.slo;
-    query.deadline = request.deadline;
+    const AdmissionQuery query = QueryFor(
+        request, ResolveBits(request.precision, {options_.table.min_bits,
+                                                 options_.table.max_bits}));
     absl::Status status =
         scheduler_.CheckFits(planned.prompt_tokens, planned.output_tokens);
     if (status.ok()) {
