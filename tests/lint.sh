@@ -48,7 +48,7 @@ lint() {
 }
 
 check_format() {
-  sources '*.cc' '*.h' '*.cu' '*.cuh' |
+  sources '*.cc' '*.h' '*.cu' '*.cuh' '*.proto' |
     xargs -r -d '\n' clang-format --dry-run --Werror
 }
 
