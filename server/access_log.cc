@@ -30,6 +30,7 @@ std::string AccessLogLine(absl::string_view id, absl::string_view rpc,
   }
   if (stats.total == absl::ZeroDuration()) return line;  // Never accepted.
   absl::StrAppend(&line, " prompt=", stats.prompt_tokens,
+                  " cached=", stats.cached_prompt_tokens,
                   " completion=", stats.completion_tokens);
   const char* separator = " bits=";
   for (size_t bits = 0; bits < stats.tokens_by_bits.size(); ++bits) {

@@ -132,6 +132,9 @@ FlagSet ServerFlags(ServerOptions& options) {
   flags.Add("kv_cache_gb", &options.kv_cache_gb,
             "Memory for keys and values in GB (10^9 bytes); 0 takes what "
             "max_sequences contexts need, at most an eighth of the machine's.");
+  flags.Add("prefix_cache", &options.prefix_cache,
+            "Keep the keys and values of prompts, as long as there is room, "
+            "for prompts that begin alike.");
   flags.Add(
       "warm_up", &options.warm_up,
       "Seconds to measure step times before serving, from which automatic "

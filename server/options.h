@@ -33,6 +33,7 @@ struct ServerOptions {
   int prefill_chunk = 512;
   std::string policy = "slo";
   double kv_cache_gb = 0;
+  bool prefix_cache = true;
   double warm_up = 3;
   double drain_timeout = 30;
   std::string log_level = "info";

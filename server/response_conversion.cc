@@ -39,9 +39,10 @@ v1::Timings ToTimings(const RequestStats& stats) {
 v1::Finish ToFinish(const Finish& finish) {
   v1::Finish message;
   message.set_reason(ToFinishReason(finish.reason));
-  message.mutable_usage()->set_prompt_tokens(finish.stats.prompt_tokens);
-  message.mutable_usage()->set_completion_tokens(
-      finish.stats.completion_tokens);
+  v1::Usage& usage = *message.mutable_usage();
+  usage.set_prompt_tokens(finish.stats.prompt_tokens);
+  usage.set_completion_tokens(finish.stats.completion_tokens);
+  usage.set_cached_prompt_tokens(finish.stats.cached_prompt_tokens);
   *message.mutable_timings() = ToTimings(finish.stats);
   for (size_t bits = 0; bits < finish.stats.tokens_by_bits.size(); ++bits) {
     if (finish.stats.tokens_by_bits[bits] == 0) continue;

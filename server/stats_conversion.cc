@@ -33,6 +33,8 @@ v1::ServerState ToServerState(const EngineStats& stats) {
   state.set_generated_tokens(
       std::accumulate(tokens.begin(), tokens.end(), int64_t{0}));
   state.set_resident_bytes(ProcessResidentBytes());
+  state.set_prefix_cache_queries(stats.prefix_cache_queries);
+  state.set_prefix_cache_hits(stats.prefix_cache_hits);
   return state;
 }
 

@@ -38,6 +38,9 @@ struct EngineOptions {
   size_t kv_cache_bytes = 0;  // 0: room for max_sequences full contexts, at
                               // most an eighth of the memory
   KvType kv_type = KvType::kFloat16;
+  // Keep the blocks of prompts, for prompts that begin alike, until their room
+  // is needed.
+  bool prefix_cache = true;
   PrecisionPolicy policy;
   // How long to measure step times before the first request. Zero: not at all;
   // until first steps of requests have been measured in its place, automatic

@@ -190,9 +190,9 @@ void EngineLoop::Step() {
   }
   const std::vector<RowCount> work = RowCounts(plan);
   const absl::Duration predicted = costs_.Predict(work);
+  CountStep(plan);
   Deliver(plan, *logits);
   const absl::Duration measured = absl::Now() - start;
-  CountStep(plan);
   if (predicted > absl::ZeroDuration()) {
     counts_.predicted_step_seconds += absl::ToDoubleSeconds(predicted);
     counts_.measured_step_seconds += absl::ToDoubleSeconds(measured);
@@ -279,6 +279,8 @@ void EngineLoop::Publish() {
   counts_.preemptions = scheduler_.num_preemptions();
   counts_.precision_raises = scheduler_.num_raises();
   counts_.precision_drops = scheduler_.num_drops();
+  counts_.prefix_cache_queries = scheduler_.num_prefix_queries();
+  counts_.prefix_cache_hits = scheduler_.num_prefix_hits();
   counts_.precision_limits = scheduler_.limits();
   const absl::Time now = absl::Now();
   std::shared_ptr<const StepCostModel> costs;

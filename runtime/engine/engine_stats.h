@@ -28,7 +28,11 @@ struct EngineStats {
   // Since the start.
   int64_t steps = 0;
   int64_t preemptions = 0;
-  int64_t prompt_tokens = 0;
+  int64_t prompt_tokens = 0;  // computed
+  // Tokens of prompts that began to run, and those of them that the prefix
+  // cache had.
+  int64_t prefix_cache_queries = 0;
+  int64_t prefix_cache_hits = 0;
   BitsHistogram generated_tokens_by_bits = {};
   BitsHistogram steps_by_bits = {};  // with at least one row at those bits
   int64_t precision_raises = 0;      // within an answer

@@ -122,6 +122,7 @@ RequestStats Generation::Stats(absl::Time now) const {
   const Sequence& sequence = sequence_;
   RequestStats stats;
   stats.prompt_tokens = sequence.prompt_tokens;
+  stats.cached_prompt_tokens = sequence.cached_prompt_rows;
   stats.completion_tokens = sequence.generated();
   stats.total = now - sequence.submitted;
   const bool scheduled = sequence.first_scheduled != absl::InfinitePast();

@@ -106,6 +106,7 @@ using BitsHistogram = std::array<int64_t, 16 + 1>;
 
 struct RequestStats {
   int prompt_tokens = 0;
+  int cached_prompt_tokens = 0;  // of them, found in the prefix cache
   int completion_tokens = 0;
   absl::Duration queue_time;  // submission to first scheduled step
   absl::Duration ttft;        // submission to first token

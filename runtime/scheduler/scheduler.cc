@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
+#include <span>
 #include <tuple>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "kernels/check.h"
@@ -43,6 +46,15 @@ absl::Time DueTime(const Sequence& sequence) {
                  request.priority);
 }
 
+// Rows in the KV cache, or for a sequence that waits, what it may find there.
+int RowsDone(const Sequence& sequence) {
+  return sequence.blocks.empty() ? sequence.expected_rows : sequence.computed;
+}
+
+int RowsLeft(const Sequence& sequence) {
+  return static_cast<int>(sequence.tokens.size()) - RowsDone(sequence);
+}
+
 bool Decodes(const Sequence& sequence) {
   return sequence.pending_rows() == 1 &&
          sequence.PhaseOf(sequence.computed) == Phase::kDecode;
@@ -68,8 +80,8 @@ PrecisionDemand DemandOf(const Sequence& sequence, absl::Time now) {
   demand.min_bits = sequence.min_bits;
   demand.max_bits = sequence.max_bits;
   demand.current_bits = sequence.current_bits;
-  demand.prompt_rows_left = Decodes(sequence) ? 0 : sequence.pending_rows();
-  demand.context_tokens = sequence.computed;
+  demand.prompt_rows_left = Decodes(sequence) ? 0 : RowsLeft(sequence);
+  demand.context_tokens = RowsDone(sequence);
   demand.tokens_left = TokensLeft(sequence);
   demand.all_in = request.deadline - now;
   const Slo& slo = request.precision.slo;
@@ -86,6 +98,29 @@ PrecisionDemand DemandOf(const Sequence& sequence, absl::Time now) {
     }
   }
   return demand;
+}
+
+// The one precision at which `count` rows were computed, or nullopt.
+std::optional<int> BitsOfRows(const Sequence& sequence, int first, int count) {
+  const std::vector<uint8_t>& bits = sequence.row_bits;
+  if (first + count > static_cast<int>(bits.size())) return std::nullopt;
+  const auto begin = bits.begin() + first;
+  if (std::any_of(begin, begin + count,
+                  [&](uint8_t row) { return row != *begin; })) {
+    return std::nullopt;
+  }
+  return *begin;
+}
+
+// At which precisions `count` rows may be taken from the prefix cache. Empty:
+// not at all.
+BitsRange AllowedBits(const Sequence& sequence, int first, int count,
+                      int low_bits) {
+  if (first >= static_cast<int>(sequence.row_bits.size())) {
+    return {low_bits, sequence.max_bits};
+  }
+  const std::optional<int> had = BitsOfRows(sequence, first, count);
+  return had.has_value() ? BitsRange{*had, *had} : BitsRange{1, 0};
 }
 
 // Sorts the steps and spreads their rows out for the model.
@@ -133,6 +168,7 @@ Scheduler::Scheduler(const SchedulerOptions& options, BlockPool& pool,
   ANYPREC_CHECK(options.max_sequences > 0 && options.prefill_chunk_tokens > 0 &&
                 options.max_prompt_logit_rows > 0)
       << "every limit of a step must be positive";
+  if (options.prefix_cache) prefixes_.emplace(pool);
 }
 
 absl::Status Scheduler::CheckFits(int prompt_tokens, int max_tokens) const {
@@ -154,6 +190,9 @@ void Scheduler::Add(Sequence* sequence) {
       CheckFits(sequence->prompt_tokens, sequence->request.stopping.max_tokens)
           .ok())
       << sequence->request.id;
+  std::vector<uint8_t> row_bits;
+  KnownBlocks(*sequence, sequence->min_bits, row_bits);
+  sequence->expected_rows = static_cast<int>(row_bits.size());
   waiting_.insert(sequence);
 }
 
@@ -165,9 +204,9 @@ void Scheduler::Remove(Sequence* sequence) {
 
 StepPlan Scheduler::Schedule(absl::Time now) {
   GrowBlockTables();
+  ChooseNextBits(now);
   Admit();
   std::vector<SequenceStep> steps = SelectRows(now);
-  AssignPrecisions(steps, now);
   for (const SequenceStep& step : steps) {
     if (step.sequence->first_scheduled == absl::InfinitePast()) {
       step.sequence->first_scheduled = now;
@@ -197,6 +236,7 @@ void Scheduler::PreemptLowest() {
   running_.pop_back();
   pool_.Free(victim->blocks);
   victim->blocks.clear();
+  victim->cached_blocks = 0;
   victim->computed = 0;
   waiting_.insert(victim);
   ++num_preemptions_;
@@ -205,17 +245,93 @@ void Scheduler::PreemptLowest() {
 void Scheduler::Admit() {
   while (!waiting_.empty() && num_running() < options_.max_sequences) {
     Sequence* const next = *waiting_.begin();
-    const int blocks = pool_.BlocksFor(static_cast<int>(next->tokens.size()));
-    // One more block for each running sequence, which it will want soon: or
-    // who comes in now is preempted a few steps later.
-    if (!running_.empty() && blocks + num_running() > pool_.num_free()) return;
-    const bool allocated = pool_.Allocate(blocks, next->blocks);
-    ANYPREC_CHECK(allocated) << blocks << " blocks, " << pool_.num_free()
-                             << " free, nothing running";
+    if (!TakeBlocks(*next)) return;
     waiting_.erase(waiting_.begin());
     running_.insert(
         std::upper_bound(running_.begin(), running_.end(), next, RankLess()),
         next);
+  }
+}
+
+// Gives a sequence the blocks of all its tokens, those that are known with
+// their rows; returns false and changes nothing where too few are free.
+bool Scheduler::TakeBlocks(Sequence& sequence) {
+  const bool begins = sequence.row_bits.empty();
+  std::vector<uint8_t> row_bits;
+  std::vector<int32_t> table =
+      KnownBlocks(sequence, sequence.next_bits, row_bits);
+  const int known = static_cast<int>(table.size());
+  for (const int32_t block : table) pool_.Hold(block);
+  const int missing =
+      pool_.BlocksFor(static_cast<int>(sequence.tokens.size())) - known;
+  // One more block for each running sequence, which it will want soon: or who
+  // comes in now is preempted a few steps later.
+  if (!running_.empty() && missing + num_running() > pool_.num_free()) {
+    pool_.Free(table);
+    return false;
+  }
+  const bool allocated = pool_.Allocate(missing, table);
+  ANYPREC_CHECK(allocated) << missing << " blocks, " << pool_.num_free()
+                           << " free, nothing running";
+  sequence.blocks = std::move(table);
+  sequence.cached_blocks = known;
+  sequence.computed = known * pool_.block_tokens();
+  if (row_bits.size() > sequence.row_bits.size()) {
+    sequence.row_bits = std::move(row_bits);
+  }
+  sequence.expected_rows = sequence.computed;
+  if (begins) {
+    sequence.cached_prompt_rows = sequence.computed;
+    num_prefix_queries_ += sequence.prompt_tokens;
+    num_prefix_hits_ += sequence.computed;
+  }
+  return true;
+}
+
+// The blocks of the prefix cache that `sequence` may begin with, and in
+// `row_bits` the precisions of their rows: those that it had, and at least
+// `low_bits` where it had none.
+std::vector<int32_t> Scheduler::KnownBlocks(
+    const Sequence& sequence, int low_bits,
+    std::vector<uint8_t>& row_bits) const {
+  std::vector<int32_t> blocks;
+  // A prompt that is scored wants the logits of all its rows.
+  if (!prefixes_.has_value() || sequence.request.prompt_logprobs) return blocks;
+  const int rows = pool_.block_tokens();
+  // The newest row is computed in any case: the next token comes from it.
+  const int end = std::min(sequence.prompt_tokens,
+                           static_cast<int>(sequence.tokens.size()) - 1);
+  for (int row = 0; row + rows <= end; row += rows) {
+    const BitsRange allowed = AllowedBits(sequence, row, rows, low_bits);
+    PrefixKey key = {.previous = blocks.empty() ? -1 : blocks.back(),
+                     .bits = allowed.max,
+                     .tokens = std::span(sequence.tokens).subspan(row, rows)};
+    std::optional<int32_t> found;
+    for (; key.bits >= allowed.min; --key.bits) {
+      found = prefixes_->Find(key);
+      if (found.has_value()) break;
+    }
+    if (!found.has_value()) break;
+    blocks.push_back(*found);
+    row_bits.insert(row_bits.end(), rows, static_cast<uint8_t>(key.bits));
+  }
+  return blocks;
+}
+
+// Puts the whole blocks of its prompt that are computed into the prefix cache.
+void Scheduler::RememberBlocks(Sequence& sequence) {
+  if (!prefixes_.has_value()) return;
+  const int rows = pool_.block_tokens();
+  const int end = std::min(sequence.prompt_tokens, sequence.computed);
+  int& block = sequence.cached_blocks;
+  for (int row = block * rows; row + rows <= end; row += rows, ++block) {
+    const std::optional<int> bits = BitsOfRows(sequence, row, rows);
+    if (!bits.has_value()) return;
+    sequence.blocks[block] = prefixes_->Add(
+        {.previous = block == 0 ? -1 : sequence.blocks[block - 1],
+         .bits = *bits,
+         .tokens = std::span(sequence.tokens).subspan(row, rows)},
+        sequence.blocks[block]);
   }
 }
 
@@ -226,8 +342,7 @@ int Scheduler::ChunkBudget(absl::Time now) const {
   absl::Duration budget = absl::InfiniteDuration();
   int prompt_bits = 0;
   for (const Sequence* const sequence : running_) {
-    const int bits = sequence->current_bits != 0 ? sequence->current_bits
-                                                 : sequence->max_bits;
+    const int bits = sequence->next_bits;
     if (!Decodes(*sequence)) {
       if (prompt_bits == 0) prompt_bits = bits;
       continue;
@@ -249,7 +364,6 @@ int Scheduler::ChunkBudget(absl::Time now) const {
   return rows;
 }
 
-// Leaves the precision of new rows to AssignPrecisions.
 std::vector<SequenceStep> Scheduler::SelectRows(absl::Time now) const {
   std::vector<SequenceStep> steps;
   steps.reserve(running_.size());
@@ -266,6 +380,7 @@ std::vector<SequenceStep> Scheduler::SelectRows(absl::Time now) const {
     step.sequence = sequence;
     step.position = position;
     step.phase = sequence->PhaseOf(position);
+    step.bits = sequence->next_bits;
     if (step.phase == Phase::kDecode && pending == 1) {
       step.rows = 1;
     } else {
@@ -302,9 +417,10 @@ std::vector<SequenceStep> Scheduler::SelectRows(absl::Time now) const {
   return steps;
 }
 
-// Of the running sequences, then of those that wait, as far as they could run
+// For the running sequences, then for those that wait, as far as they could run
 // together.
-std::vector<PrecisionDemand> Scheduler::Demands(absl::Time now) const {
+void Scheduler::ChooseNextBits(absl::Time now) {
+  std::vector<Sequence*> sequences = running_;
   std::vector<PrecisionDemand> demands;
   std::vector<int> ends;  // steps after which a place is free
   for (const Sequence* const sequence : running_) {
@@ -314,8 +430,9 @@ std::vector<PrecisionDemand> Scheduler::Demands(absl::Time now) const {
   std::sort(ends.begin(), ends.end());
   size_t free_places = options_.max_sequences - running_.size();
   size_t next_end = 0;
-  for (const Sequence* const sequence : waiting_) {
+  for (Sequence* const sequence : waiting_) {
     if (demands.size() >= running_.size() + options_.max_sequences) break;
+    sequences.push_back(sequence);
     demands.push_back(DemandOf(*sequence, now));
     if (free_places > 0) {
       --free_places;
@@ -323,12 +440,6 @@ std::vector<PrecisionDemand> Scheduler::Demands(absl::Time now) const {
       demands.back().steps_until_start = std::max(1, ends[next_end++]);
     }
   }
-  return demands;
-}
-
-void Scheduler::AssignPrecisions(std::vector<SequenceStep>& steps,
-                                 absl::Time now) const {
-  const std::vector<PrecisionDemand> demands = Demands(now);
   PolicyInput input;
   input.demands = demands;
   input.num_running = num_running();
@@ -337,11 +448,8 @@ void Scheduler::AssignPrecisions(std::vector<SequenceStep>& steps,
   input.limits = limits_;
   const std::vector<int> bits =
       ChoosePrecisions(options_.policy, input, costs_);
-  // Steps are a part of the running sequences, in their order.
-  size_t i = 0;
-  for (SequenceStep& step : steps) {
-    while (running_[i] != step.sequence) ++i;
-    if (!step.sequence->recomputing()) step.bits = bits[i];
+  for (size_t i = 0; i < sequences.size(); ++i) {
+    sequences[i]->next_bits = bits[i];
   }
 }
 
@@ -354,11 +462,11 @@ QueueSnapshot Scheduler::Snapshot() const {
     const int bits = LowestBits(options_.policy, limits_, sequence.min_bits,
                                 sequence.max_bits);
     if (!Decodes(sequence)) {
-      const int rows = sequence.pending_rows();
+      const int rows = RowsLeft(sequence);
       snapshot.prompts.push_back(
           {DueTime(sequence), rows,
            costs_.Predict({Phase::kPrefill, bits, rows,
-                           int64_t{rows} * sequence.computed}),
+                           int64_t{rows} * RowsDone(sequence)}),
            waits});
     } else if (sequence.request.precision.slo.tpot.has_value()) {
       snapshot.token_budget =
@@ -390,6 +498,7 @@ void Scheduler::Commit(const StepPlan& plan, std::span<const TokenId> sampled,
       sequence.row_bits.resize(sequence.computed,
                                static_cast<uint8_t>(step.bits));
     }
+    RememberBlocks(sequence);
     if (!step.samples) continue;
     ANYPREC_CHECK(next_token < sampled.size()) << sampled.size();
     sequence.tokens.push_back(sampled[next_token++]);

@@ -9,6 +9,8 @@
 // neither urgent nor important work can starve it.
 //   - Admission takes sequences off the waiting queue strictly by rank while a
 //     place and blocks for all their known tokens are free. Nobody overtakes.
+//     A prompt begins with the blocks that the prefix cache has of it, at its
+//     fixed precision, or at what an automatic one would get now or above.
 //   - Each step holds one row of every decoding sequence, and prompt rows by
 //     rank up to the chunk budget, which shrinks where a full chunk would make
 //     a decoding sequence miss its time per token.
@@ -25,6 +27,7 @@
 #define ANYPREC_RUNTIME_SCHEDULER_SCHEDULER_H_
 
 #include <cstdint>
+#include <optional>
 #include <set>
 #include <span>
 #include <vector>
@@ -32,6 +35,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "runtime/kv/block_pool.h"
+#include "runtime/kv/prefix_cache.h"
 #include "runtime/scheduler/admission.h"
 #include "runtime/scheduler/precision_policy.h"
 #include "runtime/scheduler/sequence.h"
@@ -46,6 +50,7 @@ struct SchedulerOptions {
   // Logit rows in a step for sequences that want them of their whole prompt.
   // They are what takes memory there: one is vocab_size floats.
   int max_prompt_logit_rows = 512;
+  bool prefix_cache = true;
   PrecisionPolicy policy;
 };
 
@@ -86,6 +91,10 @@ class Scheduler {
   // Changes of precision between two tokens of an answer.
   int64_t num_raises() const { return num_raises_; }
   int64_t num_drops() const { return num_drops_; }
+  // Prompt rows of sequences that were admitted, and those of them that the
+  // prefix cache had.
+  int64_t num_prefix_queries() const { return num_prefix_queries_; }
+  int64_t num_prefix_hits() const { return num_prefix_hits_; }
 
  private:
   struct RankLess {
@@ -94,14 +103,18 @@ class Scheduler {
 
   void GrowBlockTables();
   void PreemptLowest();
+  void ChooseNextBits(absl::Time now);
   void Admit();
+  bool TakeBlocks(Sequence& sequence);
+  std::vector<int32_t> KnownBlocks(const Sequence& sequence, int low_bits,
+                                   std::vector<uint8_t>& row_bits) const;
+  void RememberBlocks(Sequence& sequence);
   int ChunkBudget(absl::Time now) const;
   std::vector<SequenceStep> SelectRows(absl::Time now) const;
-  std::vector<PrecisionDemand> Demands(absl::Time now) const;
-  void AssignPrecisions(std::vector<SequenceStep>& steps, absl::Time now) const;
 
   const SchedulerOptions options_;
   BlockPool& pool_;
+  std::optional<PrefixCache> prefixes_;
   const StepCostModel& costs_;
   std::set<Sequence*, RankLess> waiting_;
   std::vector<Sequence*> running_;  // by rank
@@ -109,6 +122,8 @@ class Scheduler {
   int64_t num_preemptions_ = 0;
   int64_t num_raises_ = 0;
   int64_t num_drops_ = 0;
+  int64_t num_prefix_queries_ = 0;
+  int64_t num_prefix_hits_ = 0;
 };
 
 }  // namespace anyprec

@@ -6,7 +6,8 @@
 //   2. row i < prompt_tokens is computed as Phase::kPrefill, every other as
 //      Phase::kDecode, each at row_bits[i]. Preemption sets `computed` to 0 and
 //      keeps row_bits, so that the recomputed rows are what they were, bit for
-//      bit, and the text does not depend on who else was running.
+//      bit, and the text does not depend on who else was running;
+//   3. the first `cached_blocks` of `blocks` are in the prefix cache.
 //
 // A plain value; the engine's thread alone touches it.
 #ifndef ANYPREC_RUNTIME_SCHEDULER_SEQUENCE_H_
@@ -63,7 +64,12 @@ struct Sequence {
   int computed = 0;
   std::vector<uint8_t> row_bits;
   std::vector<int32_t> blocks;
+  int cached_blocks = 0;
   int current_bits = 0;  // of the newest row; 0 before the first
+  int next_bits = 0;     // of new rows in the next step
+
+  int cached_prompt_rows = 0;  // that the prefix cache had when it first ran
+  int expected_rows = 0;       // that it may have when it runs next
 
   absl::Time first_scheduled = absl::InfinitePast();
   absl::Time first_token = absl::InfinitePast();

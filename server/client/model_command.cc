@@ -55,7 +55,9 @@ nlohmann::json ModelToJson(const v1::GetModelResponse& response) {
         {"steps", state.steps()},
         {"prompt_tokens", state.prompt_tokens()},
         {"generated_tokens", state.generated_tokens()},
-        {"resident_bytes", state.resident_bytes()}}},
+        {"resident_bytes", state.resident_bytes()},
+        {"prefix_cache_queries", state.prefix_cache_queries()},
+        {"prefix_cache_hits", state.prefix_cache_hits()}}},
       {"backend", response.backend()},
       {"server_version", response.server_version()},
   };

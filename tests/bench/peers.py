@@ -43,7 +43,7 @@ def server(binary, model, threads):
         process = subprocess.Popen(
             [binary, "--model=" + model, "--port=0", "--port_file=" + port_file,
              "--device=cpu", "--threads=%d" % threads, "--max_context=2048",
-             "--log_level=warn"], stdout=subprocess.DEVNULL)
+             "--prefix_cache=false", "--log_level=warn"], stdout=subprocess.DEVNULL)
         try:
             while not (os.path.exists(port_file) and os.path.getsize(port_file)):
                 if process.poll() is not None:

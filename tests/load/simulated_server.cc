@@ -55,6 +55,8 @@ class Simulation {
         pool_(options.table.kv_tokens / kBlockTokens, kBlockTokens),
         scheduler_({.max_sequences = options.max_sequences,
                     .prefill_chunk_tokens = options.prefill_chunk,
+                    // Of prompts we know the lengths alone.
+                    .prefix_cache = false,
                     .policy = options.policy},
                    pool_, costs_),
         admission_({.max_requests =

@@ -165,6 +165,42 @@ TEST_P(EngineTest, ARequestsTokensDoNotDependOnBatchMates) {
   EXPECT_EQ(stats.kv_blocks_free, stats.kv_blocks_total);
 }
 
+TEST_P(EngineTest, ARequestsTokensDoNotDependOnThePrefixCache) {
+  std::mt19937 random(1);
+  std::vector<TokenId> prompt(30);
+  for (TokenId& token : prompt) token = static_cast<TokenId>(random() % kVocab);
+  std::vector<TokenId> other = prompt;
+  other[25] = (other[25] + 1) % kVocab;
+  struct Case {
+    std::vector<TokenId> prompt;
+    int bits;
+    int cached;  // in blocks of 4 tokens, the last token never
+  };
+  const std::vector<Case> cases = {{prompt, 5, 0}, {prompt, 5, 28},
+                                   {other, 5, 24}, {prompt, 6, 0},
+                                   {other, 6, 24}, {prompt, 5, 28}};
+  const auto remembers =
+      MakeEngine({.prefill_chunk_tokens = 7, .kv_block_tokens = 4}, GetParam());
+  const auto forgets =
+      MakeEngine({.kv_block_tokens = 4, .prefix_cache = false}, GetParam());
+  for (size_t i = 0; i < cases.size(); ++i) {
+    Request request = MakeRequest(cases[i].prompt, 10);
+    request.precision.fixed_bits = cases[i].bits;
+    request.top_logprobs = 0;
+    const Chunk a = ReadAll(*Submit(*remembers, request));
+    const Chunk b = ReadAll(*Submit(*forgets, request));
+    EXPECT_EQ(TokensOf(a), TokensOf(b)) << i;
+    EXPECT_EQ(LogprobsOf(a), LogprobsOf(b)) << i;
+    EXPECT_EQ(a.finish->stats.cached_prompt_tokens, cases[i].cached) << i;
+    EXPECT_EQ(b.finish->stats.cached_prompt_tokens, 0) << i;
+  }
+  const EngineStats stats = remembers->Stats();
+  EXPECT_EQ(stats.kv_blocks_free, stats.kv_blocks_total);
+  EXPECT_EQ(stats.prefix_cache_queries, 6 * 30);
+  EXPECT_EQ(stats.prefix_cache_hits, 28 + 24 + 24 + 28);
+  EXPECT_EQ(stats.prompt_tokens, 6 * 30 - stats.prefix_cache_hits);
+}
+
 TEST_P(EngineTest, EachPrecisionGivesItsOwnLogits) {
   const auto engine = MakeEngine({}, GetParam());
   std::vector<std::vector<float>> scores;

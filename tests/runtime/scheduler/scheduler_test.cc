@@ -113,7 +113,8 @@ class World {
 };
 
 // Rows are covered once and in order by sequences and by groups, budgets hold,
-// blocks are shared by nobody and cover every row, precisions are allowed.
+// blocks cover every row, nobody writes into one that is another's too,
+// precisions are allowed.
 void World::CheckPlan(const StepPlan& plan) const {
   const int rows = static_cast<int>(plan.tokens.size());
   int covered = 0;
@@ -131,8 +132,10 @@ void World::CheckPlan(const StepPlan& plan) const {
   ASSERT_EQ(plan.sequences.size(), plan.steps.size());
   covered = 0;
   int chunk_rows = 0;
-  std::set<int32_t> blocks;
-  size_t held = 0;
+  std::map<int32_t, int> holders;
+  for (const SequenceRows& place : plan.sequences) {
+    for (const int32_t block : place.blocks) ++holders[block];
+  }
   for (size_t i = 0; i < plan.steps.size(); ++i) {
     const SequenceStep& step = plan.steps[i];
     const SequenceRows& place = plan.sequences[i];
@@ -141,8 +144,10 @@ void World::CheckPlan(const StepPlan& plan) const {
     ASSERT_GE(static_cast<int>(place.blocks.size()) * kBlockTokens,
               place.position + place.rows);
     covered += place.rows;
-    blocks.insert(place.blocks.begin(), place.blocks.end());
-    held += place.blocks.size();
+    for (int row = place.position; row < place.position + place.rows; ++row) {
+      EXPECT_EQ(holders.at(place.blocks[row / kBlockTokens]), 1)
+          << "a block belongs to two sequences";
+    }
     EXPECT_GE(step.bits, step.sequence->min_bits);
     EXPECT_LE(step.bits, step.sequence->max_bits);
     const bool decodes =
@@ -151,7 +156,6 @@ void World::CheckPlan(const StepPlan& plan) const {
     EXPECT_TRUE(!decodes || step.rows == 1) << step.rows;
   }
   ASSERT_EQ(covered, rows);
-  EXPECT_EQ(blocks.size(), held) << "a block belongs to two sequences";
   EXPECT_LE(chunk_rows, options_.prefill_chunk_tokens);
   EXPECT_LE(static_cast<int>(plan.steps.size()), options_.max_sequences);
 }
@@ -408,8 +412,117 @@ TEST(SchedulerTest, RecomputesRowsAtThePrecisionTheyHad) {
   }
 }
 
+// A prompt of three whole blocks and a token.
+std::vector<TokenId> ThreeBlocks() {
+  std::vector<TokenId> prompt;
+  for (int i = 0; i <= 3 * kBlockTokens; ++i) prompt.push_back(i);
+  return prompt;
+}
+
+Request FixedRequest(int bits) {
+  Request request = MakeRequest(ThreeBlocks(), 2);
+  request.precision.fixed_bits = bits;
+  return request;
+}
+
+TEST(SchedulerPrefixTest, AFixedPrecisionFindsItsOwnRowsOnly) {
+  World world({.max_sequences = 1, .prefill_chunk_tokens = 5}, 64);
+  for (const auto& [bits, cached] : std::vector<std::pair<int, int>>{
+           {5, 0}, {6, 0}, {4, 0}, {5, 12}, {6, 12}}) {
+    const uint64_t id = world.Add(FixedRequest(bits)).id;
+    world.RunAll();
+    const Sequence& sequence = *world.ended().at(id);
+    EXPECT_EQ(sequence.cached_prompt_rows, cached) << bits;
+    EXPECT_EQ(sequence.tokens, Expected(sequence)) << bits;
+  }
+  EXPECT_EQ(world.scheduler().num_prefix_hits(), 24);
+  EXPECT_EQ(world.scheduler().num_prefix_queries(), 5 * 13);
+}
+
+TEST(SchedulerPrefixTest, AnAutomaticPrecisionFindsNoLowerRowsThanItsOwn) {
+  World world({.max_sequences = 1, .prefill_chunk_tokens = 64}, 64);
+  world.Add(FixedRequest(4));
+  world.RunAll();
+  // Nothing presses: 8 bits are to be had, and 4 would be worse.
+  uint64_t id = world.Add(MakeRequest(ThreeBlocks(), 2)).id;
+  world.RunAll();
+  EXPECT_EQ(world.ended().at(id)->cached_prompt_rows, 0);
+  // What is better than it would get is taken, too.
+  world.scheduler().SetLimits({.min_bits = 3, .max_bits = 6});
+  id = world.Add(MakeRequest(ThreeBlocks(), 2)).id;
+  world.RunAll();
+  const Sequence& sequence = *world.ended().at(id);
+  EXPECT_EQ(sequence.cached_prompt_rows, 12);
+  EXPECT_EQ(sequence.row_bits[0], 8);
+  EXPECT_EQ(sequence.row_bits[12], 6);
+  EXPECT_EQ(sequence.tokens, Expected(sequence));
+  // Its own ceiling is none of the operator's.
+  Request low = MakeRequest(ThreeBlocks(), 2);
+  low.precision.max_bits = 7;
+  id = world.Add(std::move(low)).id;
+  world.RunAll();
+  EXPECT_EQ(world.ended().at(id)->cached_prompt_rows, 0);
+}
+
+TEST(SchedulerPrefixTest, PromptsAlikeShareTheirBlocksWhileTheyRun) {
+  World world({.max_sequences = 8, .prefill_chunk_tokens = 128}, 64);
+  for (int i = 0; i < 8; ++i) world.Add(FixedRequest(5));
+  world.Step();
+  // All came at once and were computed eight times; three blocks are left, and
+  // one each.
+  EXPECT_EQ(world.pool().num_held(), 3 + 8);
+  world.RunAll();
+}
+
+TEST(SchedulerPrefixTest, AScoredPromptIsComputedWhole) {
+  World world({.max_sequences = 1, .prefill_chunk_tokens = 64}, 64);
+  world.Add(FixedRequest(5));
+  world.RunAll();
+  Request scored = FixedRequest(5);
+  scored.stopping.max_tokens = 0;
+  scored.prompt_logprobs = true;
+  world.Add(std::move(scored));
+  EXPECT_EQ(world.Step().logit_rows.size(), 13u);
+}
+
+TEST(SchedulerPrefixTest, WhatIsKeptGivesWayToWhoRuns) {
+  World world({.max_sequences = 1, .prefill_chunk_tokens = 64}, 6);
+  std::mt19937 random(1);
+  world.Add(FixedRequest(5));
+  world.RunAll();
+  world.Add(MakeRequest(RandomPrompt(random, 20), 5));  // all six blocks
+  world.RunAll();
+  const uint64_t id = world.Add(FixedRequest(5)).id;
+  world.RunAll();
+  EXPECT_EQ(world.ended().at(id)->cached_prompt_rows, 0);
+}
+
+TEST(SchedulerPrefixTest, ThePolicyExpectsWhatIsKept) {
+  World world({.max_sequences = 1, .prefill_chunk_tokens = 16}, 1024);
+  std::mt19937 random(1);
+  const std::vector<TokenId> prompt = RandomPrompt(random, 640);
+  const auto add = [&] {
+    Request request = MakeRequest(prompt, 2);
+    request.precision.slo.ttft = absl::Milliseconds(100);
+    return world.Add(std::move(request)).id;
+  };
+  // Forty times 64 rows in 40 ms each are no matter of 100 ms.
+  const uint64_t cold = add();
+  EXPECT_LT(world.Step().steps[0].bits, 8);
+  world.RunAll();
+  EXPECT_EQ(world.ended().at(cold)->cached_prompt_rows, 0);
+  Request fixed = MakeRequest(prompt, 2);
+  fixed.precision.fixed_bits = 8;
+  world.Add(std::move(fixed));
+  world.RunAll();
+  const uint64_t warm = add();
+  EXPECT_EQ(world.Step().steps[0].bits, 8);
+  world.RunAll();
+  EXPECT_EQ(world.ended().at(warm)->cached_prompt_rows, 636);
+}
+
 // Any mix of lengths, precisions, priorities, deadlines and cancellations, with
-// a pool so small that preemption is common.
+// a pool so small that preemption is common, and prompts that begin alike.
 class SchedulerPropertyTest : public testing::TestWithParam<int> {};
 
 TEST_P(SchedulerPropertyTest, LosesNothingAndComputesEachRowAsItWas) {
@@ -421,12 +534,20 @@ TEST_P(SchedulerPropertyTest, LosesNothingAndComputesEachRowAsItWas) {
       .max_prompt_logit_rows = 1 + static_cast<int>(random() % 40)};
   World world(options, num_blocks);
   const int longest = num_blocks * kBlockTokens;
+  std::vector<std::vector<TokenId>> beginnings;
+  for (int i = 0; i < 3; ++i) {
+    beginnings.push_back(RandomPrompt(random, longest));
+  }
   int added = 0;
   std::set<uint64_t> cancelled;
   const auto add = [&] {
     const int prompt = 1 + static_cast<int>(random() % (longest / 2));
-    Request request = MakeRequest(RandomPrompt(random, prompt),
-                                  1 + static_cast<int>(random() % 30));
+    std::vector<TokenId> tokens = RandomPrompt(random, prompt);
+    const size_t alike = random() % (tokens.size() + 1);
+    std::copy_n(beginnings[random() % beginnings.size()].begin(), alike,
+                tokens.begin());
+    Request request =
+        MakeRequest(std::move(tokens), 1 + static_cast<int>(random() % 30));
     if (random() % 8 == 0) {
       request.stopping.max_tokens = 0;
       request.prompt_logprobs = true;
