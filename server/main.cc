@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -37,6 +38,7 @@
 #include "server/port_file.h"
 #include "server/precision_governor.h"
 #include "server/signal_watcher.h"
+#include "server/step_cost_cache.h"
 #include "server/ticker_thread.h"
 #include "server/version.h"
 
@@ -155,21 +157,52 @@ absl::Status WaitWhileHealthy(const Engine& engine, SignalWatcher& signals) {
   return absl::OkStatus();
 }
 
+// Takes step times from `cache` where it has them.
+void ReadStepCosts(const StepCostCache& cache, EngineOptions& options) {
+  absl::StatusOr<StepCostModel> costs = cache.Read();
+  if (costs.ok()) {
+    spdlog::info("step times are those of {}", cache.path());
+    options.step_costs = *std::move(costs);
+  } else if (!absl::IsNotFound(costs.status())) {
+    spdlog::warn("measuring step times anew: {}",
+                 std::string(costs.status().message()));
+  }
+}
+
+// Takes the model and its backend out of `loaded`.
 absl::StatusOr<std::unique_ptr<Engine>> CreateEngine(
-    const EngineOptions& options, std::unique_ptr<Backend> backend,
-    std::unique_ptr<LlamaModel> model, const Tokenizer* tokenizer) {
-  if (options.warm_up > absl::ZeroDuration()) {
+    const std::string& step_cost_folder, EngineOptions options,
+    LoadedModel& loaded) {
+  std::optional<StepCostCache> cache;
+  if (!step_cost_folder.empty()) {
+    cache.emplace(step_cost_folder, StepCostKey(loaded.name, *loaded.model,
+                                                loaded.backend->name()));
+    ReadStepCosts(*cache, options);
+  }
+  const bool measures =
+      !options.step_costs.has_value() && options.warm_up > absl::ZeroDuration();
+  if (measures) {
     spdlog::info("measuring step times for {}",
                  absl::FormatDuration(options.warm_up));
   }
   ASSIGN_OR_RETURN(
       std::unique_ptr<Engine> engine,
-      Engine::Create(options, std::move(backend), std::move(model), tokenizer));
+      Engine::Create(options, std::move(loaded.backend),
+                     std::move(loaded.model), loaded.tokenizer.get()));
   if (engine->max_context_tokens() < engine->model().max_context_tokens()) {
     spdlog::warn(
         "the KV cache holds {} tokens, the model's context {}: "
         "requests are limited to the former; see --kv_cache_gb",
         engine->max_context_tokens(), engine->model().max_context_tokens());
+  }
+  if (measures && cache.has_value()) {
+    const EngineStats stats = engine->Stats();
+    const absl::Status written = cache->Write(
+        *stats.step_costs, stats.kv_blocks_total * options.kv_block_tokens);
+    if (!written.ok()) {
+      spdlog::warn("step times are not kept: {}",
+                   std::string(written.message()));
+    }
   }
   return engine;
 }
@@ -191,10 +224,9 @@ absl::Status Serve(ServerOptions options, SignalWatcher& signals) {
   ASSIGN_OR_RETURN(const Ports ports, Listen(options, service, admin, metrics));
   ASSIGN_OR_RETURN(LoadedModel loaded, LoadModel(options));
   const std::string backend_name(loaded.backend->name());
-  ASSIGN_OR_RETURN(
-      const std::unique_ptr<Engine> engine,
-      CreateEngine(ToEngineOptions(options, limits), std::move(loaded.backend),
-                   std::move(loaded.model), loaded.tokenizer.get()));
+  ASSIGN_OR_RETURN(const std::unique_ptr<Engine> engine,
+                   CreateEngine(options.step_cost_cache,
+                                ToEngineOptions(options, limits), loaded));
   const PrecisionLimits bits = {engine->model().seed_bits(),
                                 engine->model().max_bits()};
   PrecisionGovernor governor(*engine, bits,

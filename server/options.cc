@@ -139,6 +139,10 @@ FlagSet ServerFlags(ServerOptions& options) {
       "warm_up", &options.warm_up,
       "Seconds to measure step times before serving, from which automatic "
       "precision predicts; 0 learns from the first requests instead.");
+  flags.Add("step_cost_cache", &options.step_cost_cache,
+            "Folder that keeps what warm_up measured, for the next start with "
+            "this model, device and number of threads, which then measures "
+            "nothing; empty keeps nothing.");
   flags.Add("drain_timeout", &options.drain_timeout,
             "Seconds that running requests have to end after SIGTERM.");
   flags.Add("log_level", &options.log_level,

@@ -35,6 +35,7 @@ struct ServerOptions {
   double kv_cache_gb = 0;
   bool prefix_cache = true;
   double warm_up = 3;
+  std::string step_cost_cache;
   double drain_timeout = 30;
   std::string log_level = "info";
   std::string config;

@@ -76,9 +76,15 @@ v1::GetStatsResponse ToStatsResponse(const EngineStats& stats,
   response.set_precision_raises(stats.precision_raises);
   response.set_precision_drops(stats.precision_drops);
   v1::StepCostModel* model = response.mutable_step_cost_model();
-  for (const StepCostPoint& point : stats.step_costs) {
+  for (const StepCostPoint& point : stats.step_costs->Points()) {
     *model->add_costs() = ToStepCost(point);
   }
+  model->set_decode_context_us(absl::ToDoubleMicroseconds(
+      stats.step_costs->ContextTime(Phase::kDecode)));
+  model->set_prefill_context_us(absl::ToDoubleMicroseconds(
+      stats.step_costs->ContextTime(Phase::kPrefill)));
+  model->set_shared_ms(
+      absl::ToDoubleMilliseconds(stats.step_costs->SharedTime()));
   model->set_predicted_ms_total(stats.predicted_step_seconds * 1e3);
   model->set_measured_ms_total(stats.measured_step_seconds * 1e3);
   *response.mutable_operator_limits() = ToLimits(state.operator_limits);

@@ -200,16 +200,21 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(
   const LlamaModel& loaded = *model;
   auto runner = std::make_unique<LlamaRunner>(std::move(backend),
                                               std::move(model), std::move(kv));
-  WarmUpOptions warm_up;
-  warm_up.min_bits = loop_options.limits.min_bits;
-  warm_up.max_bits = loop_options.limits.max_bits;
-  warm_up.max_decode_rows = options.max_sequences;
-  warm_up.max_prefill_rows = std::min(options.prefill_chunk_tokens, context);
-  warm_up.max_context_tokens = context;
-  warm_up.kv_blocks = kv_blocks;
-  warm_up.kv_block_tokens = options.kv_block_tokens;
-  warm_up.time_limit = options.warm_up;
-  ASSIGN_OR_RETURN(StepCostModel costs, MeasureStepCosts(*runner, warm_up));
+  StepCostModel costs;
+  if (options.step_costs.has_value()) {
+    costs = *options.step_costs;
+  } else {
+    WarmUpOptions warm_up;
+    warm_up.min_bits = loop_options.limits.min_bits;
+    warm_up.max_bits = loop_options.limits.max_bits;
+    warm_up.max_decode_rows = options.max_sequences;
+    warm_up.max_prefill_rows = std::min(options.prefill_chunk_tokens, context);
+    warm_up.max_context_tokens = context;
+    warm_up.kv_blocks = kv_blocks;
+    warm_up.kv_block_tokens = options.kv_block_tokens;
+    warm_up.time_limit = options.warm_up;
+    ASSIGN_OR_RETURN(costs, MeasureStepCosts(*runner, warm_up));
+  }
   return std::make_unique<LlamaEngine>(
       loaded, context,
       std::make_unique<EngineLoop>(loop_options, std::move(runner), tokenizer,

@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -21,6 +22,7 @@
 #include "runtime/scheduler/admission.h"
 #include "runtime/scheduler/precision_policy.h"
 #include "runtime/scheduler/request.h"
+#include "runtime/scheduler/step_cost_model.h"
 #include "runtime/tokenizer/tokenizer.h"
 
 namespace anyprec {
@@ -46,6 +48,8 @@ struct EngineOptions {
   // until first steps of requests have been measured in its place, automatic
   // precision then takes its ceiling.
   absl::Duration warm_up = absl::Seconds(3);
+  // Measured before, in place of warm_up.
+  std::optional<StepCostModel> step_costs;
 };
 
 class Engine {

@@ -285,8 +285,8 @@ void EngineLoop::Publish() {
   const absl::Time now = absl::Now();
   std::shared_ptr<const StepCostModel> costs;
   if (now - step_costs_time_ >= kStepCostsAge || generations_.empty()) {
-    counts_.step_costs = costs_.Points();
     costs = std::make_shared<const StepCostModel>(costs_);
+    counts_.step_costs = costs;
     step_costs_time_ = now;
   }
   QueueSnapshot queue = scheduler_.Snapshot();

@@ -4,7 +4,7 @@
 #define ANYPREC_RUNTIME_ENGINE_ENGINE_STATS_H_
 
 #include <cstdint>
-#include <vector>
+#include <memory>
 
 #include "absl/time/time.h"
 #include "runtime/engine/histogram.h"
@@ -21,9 +21,9 @@ struct EngineStats {
   int kv_blocks_total = 0;
   int kv_blocks_free = 0;
   PrecisionLimits precision_limits;
-  // What the step cost model has measured and learned; at most
-  // kStepCostsAge old.
-  std::vector<StepCostPoint> step_costs;
+  // At most kStepCostsAge old; never null.
+  std::shared_ptr<const StepCostModel> step_costs =
+      std::make_shared<const StepCostModel>();
 
   // Since the start.
   int64_t steps = 0;

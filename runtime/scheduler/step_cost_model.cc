@@ -127,8 +127,7 @@ absl::Duration StepCostModel::Predict(std::span<const RowCount> step) const {
     ++groups;
   }
   if (groups <= 1) return total;
-  return std::max(longest,
-                  total - (groups - 1) * absl::Seconds(shared_seconds_));
+  return std::max(longest, total - (groups - 1) * SharedTime());
 }
 
 void StepCostModel::MeasureShared(absl::Duration time) {

@@ -58,10 +58,14 @@ class StepCostModel {
 
   // Sets what each token of RowCount::context adds.
   void MeasureContext(Phase phase, absl::Duration per_token);
+  absl::Duration ContextTime(Phase phase) const {
+    return absl::Seconds(Of(phase).seconds_per_context_token);
+  }
 
   // Sets what a step of two groups saves against two steps: the output layer,
   // read once, and what else a step costs whatever its rows.
   void MeasureShared(absl::Duration time);
+  absl::Duration SharedTime() const { return absl::Seconds(shared_seconds_); }
 
   // All measurements: decode first, ascending bits and rows.
   std::vector<StepCostPoint> Points() const;

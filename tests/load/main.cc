@@ -15,7 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "kernels/status_macros.h"
 #include "runtime/scheduler/precision_policy.h"
-#include "tests/load/cost_table.h"
+#include "runtime/scheduler/step_cost_table.h"
 #include "tests/load/load_client.h"
 #include "tests/load/load_session.h"
 #include "tests/load/metrics.h"
@@ -102,7 +102,7 @@ absl::StatusOr<std::unique_ptr<LoadDriver>> NewDriver(
     const LoadTestOptions& options, const SessionInputs& inputs) {
   if (!options.simulate.empty()) {
     SimulationOptions simulation;
-    ASSIGN_OR_RETURN(simulation.table, ReadCostTable(options.simulate));
+    ASSIGN_OR_RETURN(simulation.table, ReadStepCostTable(options.simulate));
     ASSIGN_OR_RETURN(simulation.policy, ParsePrecisionPolicy(options.policy));
     return NewSimulatedServer(simulation, inputs.classes);
   }

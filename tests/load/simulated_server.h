@@ -17,14 +17,14 @@
 
 #include "absl/time/time.h"
 #include "runtime/scheduler/precision_policy.h"
-#include "tests/load/cost_table.h"
+#include "runtime/scheduler/step_cost_table.h"
 #include "tests/load/load_driver.h"
 #include "tests/load/request_class.h"
 
 namespace anyprec::load {
 
 struct SimulationOptions {
-  CostTable table;
+  StepCostTable table;
   PrecisionPolicy policy;
   // As the server's flags of these names.
   int max_sequences = 64;

@@ -4,11 +4,10 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "gtest/gtest.h"
 #include "runtime/scheduler/precision_policy.h"
+#include "runtime/scheduler/step_cost_table.h"
 #include "tests/load/arrivals.h"
-#include "tests/load/cost_table.h"
 #include "tests/load/summary.h"
 #include "tests/load/workload.h"
 
@@ -29,7 +28,7 @@ constexpr char kTable[] = R"({
 
 SimulationOptions Options(const char* policy) {
   SimulationOptions options;
-  options.table = *ParseCostTable(kTable, "table");
+  options.table = *ParseStepCostTable(kTable, "table");
   options.policy = *ParsePrecisionPolicy(policy);
   return options;
 }
@@ -128,23 +127,6 @@ TEST(SimulatedServerTest, ByDeadlinesMoreIsKeptThanAtTheParentsPrecision) {
   const Summary slo = Of(Simulate("slo", 11));
   const Summary fixed = Of(Simulate("fixed:8", 11));
   EXPECT_GT(Goodput(slo), Goodput(fixed));
-}
-
-TEST(CostTableTest, SaysWhatIsWrong) {
-  const auto error = [](const std::string& from, const std::string& to) {
-    std::string table = kTable;
-    table.replace(table.find(from), from.size(), to);
-    return std::string(ParseCostTable(table, "t.json").status().message());
-  };
-  EXPECT_TRUE(
-      absl::StrContains(error("\"kv_tokens\": 16000", "\"kv_tokens\": 0"),
-                        "t.json: \"kv_tokens\" must be a number"));
-  EXPECT_TRUE(absl::StrContains(error("\"bits\": 8", "\"bits\": 2.5"),
-                                "steps[2]: \"bits\" must be an integer"));
-  EXPECT_TRUE(
-      absl::StrContains(error("\"prefill\", \"bits\"", "\"x\", \"bits\""),
-                        "steps[4]: phase is \"x\""));
-  EXPECT_TRUE(absl::StrContains(error("\"steps\"", "\"stips\""), "\"steps\""));
 }
 
 }  // namespace

@@ -319,11 +319,11 @@ TEST(EngineWarmUpTest, TheSweepRunsStepsOfEveryPrecision) {
 TEST(EngineWarmUpTest, WithoutASweepTheFirstRequestsAreMeasured) {
   const auto engine =
       MakeEngine({.warm_up = absl::ZeroDuration()}, BackendKind::kReference);
-  EXPECT_TRUE(engine->Stats().step_costs.empty());
+  EXPECT_TRUE(engine->Stats().step_costs->Points().empty());
   Request request = MakeRequest({1, 2, 3}, 4);
   request.precision.slo.tpot = absl::Minutes(10);
   EXPECT_EQ(ReadAll(*Submit(*engine, request)).tokens.size(), 4u);
-  EXPECT_FALSE(engine->Stats().step_costs.empty());
+  EXPECT_FALSE(engine->Stats().step_costs->Points().empty());
 }
 
 INSTANTIATE_TEST_SUITE_P(Backends, EngineTest,

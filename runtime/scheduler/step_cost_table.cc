@@ -1,7 +1,8 @@
-#include "tests/load/cost_table.h"
+#include "runtime/scheduler/step_cost_table.h"
 
 #include <algorithm>
 #include <cstddef>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "kernels/status_macros.h"
@@ -9,12 +10,16 @@
 #include "runtime/format/json.h"
 #include "runtime/format/mapped_file.h"
 
-namespace anyprec::load {
+namespace anyprec {
 namespace {
 
 constexpr size_t kMaxFileBytes = size_t{1} << 20;
 constexpr int kMaxTableBits = 16;
 constexpr double kMaxMilliseconds = 1e6;
+
+const char* Name(Phase phase) {
+  return phase == Phase::kDecode ? "decode" : "prefill";
+}
 
 // Members of one object, by type and range.
 class Members {
@@ -73,7 +78,7 @@ class Members {
 };
 
 absl::Status ReadStep(const nlohmann::json& object, const std::string& where,
-                      CostTable& table) {
+                      StepCostTable& table) {
   const Members step(object, where);
   ASSIGN_OR_RETURN(const std::string phase, step.Text("phase"));
   if (phase != "decode" && phase != "prefill") {
@@ -95,11 +100,11 @@ absl::Status ReadStep(const nlohmann::json& object, const std::string& where,
 
 }  // namespace
 
-absl::StatusOr<CostTable> ParseCostTable(absl::string_view json,
-                                         absl::string_view source) {
+absl::StatusOr<StepCostTable> ParseStepCostTable(absl::string_view json,
+                                                 absl::string_view source) {
   ASSIGN_OR_RETURN(const nlohmann::json root, ParseJsonObject(json, source));
   const Members top(root, std::string(source));
-  CostTable table;
+  StepCostTable table;
   ASSIGN_OR_RETURN(table.name, top.Text("name"));
   ASSIGN_OR_RETURN(table.kv_tokens, top.Integer("kv_tokens", 1, 1 << 30));
   ASSIGN_OR_RETURN(
@@ -134,9 +139,31 @@ absl::StatusOr<CostTable> ParseCostTable(absl::string_view json,
   return table;
 }
 
-absl::StatusOr<CostTable> ReadCostTable(const std::string& path) {
+absl::StatusOr<StepCostTable> ReadStepCostTable(const std::string& path) {
   ASSIGN_OR_RETURN(const std::string json, ReadSmallFile(path, kMaxFileBytes));
-  return ParseCostTable(json, path);
+  return ParseStepCostTable(json, path);
 }
 
-}  // namespace anyprec::load
+std::string ToJson(const StepCostTable& table) {
+  nlohmann::ordered_json steps = nlohmann::ordered_json::array();
+  for (const StepCostPoint& point : table.costs.Points()) {
+    steps.push_back({{"phase", Name(point.phase)},
+                     {"bits", point.bits},
+                     {"rows", point.rows},
+                     {"ms", absl::ToDoubleMilliseconds(point.measured)}});
+  }
+  const auto context = [&](Phase phase) {
+    return absl::ToDoubleMicroseconds(table.costs.ContextTime(phase));
+  };
+  const nlohmann::ordered_json json = {
+      {"name", table.name},
+      {"kv_tokens", table.kv_tokens},
+      {"context_us",
+       {{"decode", context(Phase::kDecode)},
+        {"prefill", context(Phase::kPrefill)}}},
+      {"shared_ms", absl::ToDoubleMilliseconds(table.costs.SharedTime())},
+      {"steps", std::move(steps)}};
+  return json.dump(1) + "\n";
+}
+
+}  // namespace anyprec

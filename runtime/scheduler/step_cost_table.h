@@ -1,4 +1,5 @@
-// Step times of a machine, as a file holds them: what the simulator runs on.
+// Step times of a machine, as a file holds them: measured once, read by the
+// next server that runs the same model there, and by the simulator.
 //
 //   {"name": "7B on one H200",       // what it is, and who measured it
 //    "kv_tokens": 200000,            // that the KV cache holds
@@ -9,8 +10,8 @@
 // Between rows and bits StepCostModel interpolates.
 //
 // Thread-safe: values and functions without state.
-#ifndef ANYPREC_TESTS_LOAD_COST_TABLE_H_
-#define ANYPREC_TESTS_LOAD_COST_TABLE_H_
+#ifndef ANYPREC_RUNTIME_SCHEDULER_STEP_COST_TABLE_H_
+#define ANYPREC_RUNTIME_SCHEDULER_STEP_COST_TABLE_H_
 
 #include <string>
 
@@ -18,9 +19,9 @@
 #include "absl/strings/string_view.h"
 #include "runtime/scheduler/step_cost_model.h"
 
-namespace anyprec::load {
+namespace anyprec {
 
-struct CostTable {
+struct StepCostTable {
   std::string name;
   int kv_tokens = 0;
   int min_bits = 0;  // of the steps
@@ -30,11 +31,15 @@ struct CostTable {
 
 // INVALID_ARGUMENT names `source`, the key, the value found and what is
 // allowed.
-absl::StatusOr<CostTable> ParseCostTable(absl::string_view json,
-                                         absl::string_view source);
+absl::StatusOr<StepCostTable> ParseStepCostTable(absl::string_view json,
+                                                 absl::string_view source);
 
-absl::StatusOr<CostTable> ReadCostTable(const std::string& path);
+absl::StatusOr<StepCostTable> ReadStepCostTable(const std::string& path);
 
-}  // namespace anyprec::load
+// What ParseStepCostTable() reads, with the measurements of `table.costs` as
+// they were made: not what it learned of them since.
+std::string ToJson(const StepCostTable& table);
 
-#endif  // ANYPREC_TESTS_LOAD_COST_TABLE_H_
+}  // namespace anyprec
+
+#endif  // ANYPREC_RUNTIME_SCHEDULER_STEP_COST_TABLE_H_
