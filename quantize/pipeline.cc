@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <iostream>
 #include <memory>
 #include <optional>
 #include <span>
@@ -155,6 +156,11 @@ absl::Status Pipeline::OpenWriter() {
   }
   ASSIGN_OR_RETURN(writer_, ParentModelWriter::Open(options_.output, config_,
                                                     std::move(writer_options)));
+  if (options_.show_progress && writer_->discarded_earlier_run()) {
+    std::cerr << options_.output
+              << ": discarded what an earlier run with another input or other "
+                 "settings had finished\n";
+  }
   return absl::OkStatus();
 }
 

@@ -8,7 +8,9 @@
 #include <cstring>
 
 #include "absl/cleanup/cleanup.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
@@ -20,6 +22,19 @@ std::string JoinHostPort(const std::string& host, int port) {
       absl::StrContains(host, ':') && !absl::StartsWith(host, "[");
   return bare_ipv6 ? absl::StrCat("[", host, "]:", port)
                    : absl::StrCat(host, ":", port);
+}
+
+absl::Status CheckHostPort(absl::string_view flag, absl::string_view address) {
+  const size_t colon = address.rfind(':');
+  int port = 0;
+  if (colon != 0 && colon != absl::string_view::npos &&
+      absl::SimpleAtoi(address.substr(colon + 1), &port) && port >= 1 &&
+      port <= 65535) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("--", flag, " is \"", absl::CHexEscape(address),
+                   "\"; must be HOST:PORT with a port in [1, 65535]"));
 }
 
 absl::Status TryBind(const std::string& host, int port) {

@@ -85,7 +85,8 @@ PoweredDevice PoweredBy(const std::string& backend_name) {
                                                 : PoweredDevice::kCpu;
 }
 
-ServedModel ToServedModel(const Engine& engine, const Tokenizer* tokenizer) {
+ServedModel ToServedModel(const ServerOptions& options, const Engine& engine,
+                          const Tokenizer* tokenizer) {
   const LlamaModel& model = engine.model();
   ServedModel served;
   served.tokenizer = tokenizer;
@@ -96,6 +97,7 @@ ServedModel ToServedModel(const Engine& engine, const Tokenizer* tokenizer) {
   served.seed_bits = model.seed_bits();
   served.max_bits = model.max_bits();
   served.max_context_tokens = engine.max_context_tokens();
+  served.max_requests = options.max_sequences + options.max_queued_requests;
   return served;
 }
 
@@ -240,7 +242,7 @@ absl::Status Serve(ServerOptions options, SignalWatcher& signals) {
 
   InferenceService::Serving serving;
   serving.engine = engine.get();
-  serving.model = ToServedModel(*engine, loaded.tokenizer.get());
+  serving.model = ToServedModel(options, *engine, loaded.tokenizer.get());
   serving.description =
       DescribeModel(loaded.name, engine->model(), serving.model, backend_name);
   service.Start(std::move(serving));

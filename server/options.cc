@@ -9,6 +9,7 @@
 #include "kernels/bit_plane.h"
 #include "kernels/status_macros.h"
 #include "runtime/scheduler/precision_policy.h"
+#include "server/host_port.h"
 
 namespace anyprec {
 namespace {
@@ -27,9 +28,8 @@ absl::StatusOr<std::string> ReadFile(const std::string& path) {
 }
 
 absl::Status Validate(const ServerOptions& options) {
-  if (options.version || options.help || !options.probe.empty()) {
-    return absl::OkStatus();
-  }
+  if (options.version || options.help) return absl::OkStatus();
+  if (!options.probe.empty()) return CheckHostPort("probe", options.probe);
   if (options.model.empty()) {
     return absl::InvalidArgumentError(
         "--model is missing; name a folder that anyprec-quantize wrote, or "

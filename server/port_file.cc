@@ -3,7 +3,9 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
+#include <system_error>
 
 #include "absl/strings/str_cat.h"
 
@@ -22,6 +24,11 @@ absl::Status WriteError(const char* flag, const std::string& path) {
 
 absl::Status CheckPortFile(const char* flag, const std::string& path) {
   if (path.empty()) return absl::OkStatus();
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) {
+    errno = EISDIR;
+    return WriteError(flag, path);
+  }
   const std::string partial = PartialOf(path);
   if (!std::ofstream(partial).is_open()) return WriteError(flag, path);
   std::remove(partial.c_str());

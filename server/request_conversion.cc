@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "kernels/status_macros.h"
 #include "server/field_violations.h"
 
@@ -67,6 +68,13 @@ class FieldChecker {
          absl::StrCat("is ", value, "; must be in [", low, ", ", high, "]"));
   }
 
+  // Whether a list is short enough.
+  bool AtMost(absl::string_view field, int size, int most) const {
+    if (size <= most) return true;
+    Fail(field, absl::StrCat("has ", size, " entries; may have ", most));
+    return false;
+  }
+
   template <typename T>
   void AboveZero(absl::string_view field, T value, T high) const {
     if (value > 0 && value <= high) return;
@@ -95,6 +103,7 @@ absl::Status CheckTextBytes(absl::string_view field, size_t bytes,
 }
 
 SamplingParams ConvertSampling(const v1::SamplingParams& message,
+                               const ServedModel& model,
                                const FieldChecker& check, int* n) {
   SamplingParams sampling;
   if (message.has_temperature()) {
@@ -131,7 +140,7 @@ SamplingParams ConvertSampling(const v1::SamplingParams& message,
   if (message.has_seed()) sampling.seed = message.seed();
   if (message.has_n()) {
     *n = message.n();
-    check.InRange("n", *n, 1, kMaxSamples);
+    check.InRange("n", *n, 1, std::min(kMaxSamples, model.max_requests));
   }
   return sampling;
 }
@@ -144,11 +153,9 @@ StopCriteria ConvertStopping(const v1::StoppingCriteria& message,
   stopping.ignore_eos = message.ignore_eos();
   stopping.max_tokens = message.max_tokens();
   stopping.max_tokens_given = message.has_max_tokens();
-  check.InRange("stop", message.stop_size(), 0, kMaxStopStrings);
-  check.InRange("stop_token_ids", message.stop_token_ids_size(), 0,
-                kMaxStopTokenIds);
-  if (message.stop_size() > kMaxStopStrings ||
-      message.stop_token_ids_size() > kMaxStopTokenIds) {
+  if (!check.AtMost("stop", message.stop_size(), kMaxStopStrings) ||
+      !check.AtMost("stop_token_ids", message.stop_token_ids_size(),
+                    kMaxStopTokenIds)) {
     return stopping;
   }
   if (message.stop_size() > 0 && model.tokenizer == nullptr) {
@@ -264,7 +271,10 @@ absl::StatusOr<std::vector<TokenId>> EncodeConversation(
   absl::StatusOr<std::vector<TokenId>> ids = model.chat_template->Encode(
       *model.tokenizer, messages, /*add_generation_prompt=*/true);
   if (absl::IsInvalidArgument(ids.status())) {
-    check.Fail("messages", ids.status().message());
+    // "messages[0].role: ...", as a path from the conversation.
+    const std::pair<absl::string_view, absl::string_view> parts =
+        absl::StrSplit(ids.status().message(), absl::MaxSplits(": ", 1));
+    check.Fail(parts.first, parts.second);
     return std::vector<TokenId>();
   }
   return ids;
@@ -391,8 +401,8 @@ absl::StatusOr<GenerationPlan> PlanGeneration(
   const FieldChecker check(field_prefix, violations);
   GenerationPlan plan;
   Request& request = plan.request;
-  request.sampling =
-      ConvertSampling(message.sampling(), check.Below("sampling"), &plan.n);
+  request.sampling = ConvertSampling(message.sampling(), model,
+                                     check.Below("sampling"), &plan.n);
   request.stopping =
       ConvertStopping(message.stopping(), model, check.Below("stopping"));
   request.precision =

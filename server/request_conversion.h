@@ -8,6 +8,7 @@
 #define ANYPREC_SERVER_REQUEST_CONVERSION_H_
 
 #include <cstddef>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,8 @@ struct ServedModel {
   int seed_bits = 0;
   int max_bits = 0;
   int max_context_tokens = 0;
+  // That the engine takes at once; each sample is one.
+  int max_requests = std::numeric_limits<int>::max();
 };
 
 // Sample i of n is `request` with seed + i.

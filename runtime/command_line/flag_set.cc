@@ -7,12 +7,14 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "kernels/status_macros.h"
+#include "runtime/format/json.h"
 
 namespace anyprec {
 namespace {
@@ -112,7 +114,14 @@ absl::StatusOr<std::string> PlainValue(absl::string_view key,
                                                    value.type_name(),
                                                    "; must be a plain value"));
   }
-  return value.is_string() ? value.get<std::string>() : value.dump();
+  std::string text =
+      value.is_string() ? value.get<std::string>() : value.dump();
+  // As on a command line, which cannot have one; paths would end there.
+  if (absl::StrContains(text, '\0')) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "\"", key, "\" is \"", absl::CHexEscape(text), "\", with a NUL"));
+  }
+  return text;
 }
 
 }  // namespace
@@ -210,12 +219,7 @@ absl::StatusOr<std::vector<std::string>> FlagSet::Parse(
 
 absl::Status FlagSet::SetFromJson(absl::string_view json,
                                   absl::string_view source) {
-  const nlohmann::json object = nlohmann::json::parse(
-      json.begin(), json.end(), /*cb=*/nullptr, /*allow_exceptions=*/false);
-  if (!object.is_object()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(source, ": not a JSON object"));
-  }
+  ASSIGN_OR_RETURN(const nlohmann::json object, ParseJsonObject(json, source));
   for (const auto& item : object.items()) {
     const Flag* const flag = Find(item.key());
     if (flag == nullptr) {

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -38,6 +39,8 @@ const char* program_name = "";
 int RunProgram(const char* name, absl::FunctionRef<int()> body) {
   program_name = name;
   std::set_terminate(ExplainAndExit);
+  // A file size limit is then an error of the write, which says so.
+  std::signal(SIGXFSZ, SIG_IGN);
   const int exit_code = body();
   errno = 0;
   // An earlier flush may have failed where this one has nothing to write.

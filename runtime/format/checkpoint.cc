@@ -121,6 +121,21 @@ class GgufCheckpoint : public Checkpoint {
   const std::unique_ptr<GgufFile> file_;
 };
 
+// A configuration that names fewer layers than there are would make another
+// model of this one.
+absl::StatusOr<std::unique_ptr<Checkpoint>> RequireNoMoreLayers(
+    std::unique_ptr<Checkpoint> checkpoint) {
+  const int layers = checkpoint->config().num_layers;
+  const std::string next =
+      absl::StrCat("model.layers.", layers, ".input_layernorm.weight");
+  if (const TensorInfo* const found = checkpoint->Find(next)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(Where(checkpoint->path(), found->name),
+                     ": the configuration has ", layers, " layers only"));
+  }
+  return checkpoint;
+}
+
 }  // namespace
 
 Checkpoint::Checkpoint(std::string path, ModelConfig config)
@@ -135,7 +150,8 @@ absl::StatusOr<std::unique_ptr<Checkpoint>> Checkpoint::Open(
   if (!S_ISDIR(info.st_mode)) {
     ASSIGN_OR_RETURN(std::unique_ptr<GgufFile> file, GgufFile::Open(path));
     ASSIGN_OR_RETURN(ModelConfig config, ModelConfigFromGguf(*file));
-    return std::make_unique<GgufCheckpoint>(std::move(file), std::move(config));
+    return RequireNoMoreLayers(
+        std::make_unique<GgufCheckpoint>(std::move(file), std::move(config)));
   }
   ASSIGN_OR_RETURN(ModelConfig config, ReadModelConfig(path));
   if (config.quantization.has_value()) {
@@ -146,8 +162,8 @@ absl::StatusOr<std::unique_ptr<Checkpoint>> Checkpoint::Open(
   }
   ASSIGN_OR_RETURN(std::unique_ptr<SafetensorsFolder> tensors,
                    SafetensorsFolder::Open(path));
-  return std::make_unique<HuggingFaceCheckpoint>(path, std::move(config),
-                                                 std::move(tensors));
+  return RequireNoMoreLayers(std::make_unique<HuggingFaceCheckpoint>(
+      path, std::move(config), std::move(tensors)));
 }
 
 const TensorInfo* Checkpoint::Find(absl::string_view name) const {

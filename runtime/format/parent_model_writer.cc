@@ -217,6 +217,7 @@ absl::Status ParentModelWriter::StartAfresh() {
   if (error) {
     return absl::ErrnoToStatus(error.value(), absl::StrCat("list ", partial_));
   }
+  discarded_earlier_run_ = !stale.empty();
   for (const fs::path& path : stale) RETURN_IF_ERROR(RemoveFile(path));
   if (ftruncate(journal_, 0) == 0) return absl::OkStatus();
   return absl::ErrnoToStatus(errno,

@@ -73,6 +73,10 @@ class ParentModelWriter {
   ParentModelWriter(const ParentModelWriter&) = delete;
   ParentModelWriter& operator=(const ParentModelWriter&) = delete;
 
+  // Whether a partial folder was there that did not belong to this model, and
+  // is gone.
+  bool discarded_earlier_run() const { return discarded_earlier_run_; }
+
   // Whether `layer` was committed, in this run or an earlier one. Layer
   // num_layers stands for the tensors that are in no layer.
   bool IsCommitted(int layer) const { return notes_.contains(layer); }
@@ -128,6 +132,7 @@ class ParentModelWriter {
   int journal_ = -1;  // file descriptor, locked against other processes
   uint64_t journal_bytes_ = 0;
   // An earlier run was killed while it moved the finished files.
+  bool discarded_earlier_run_ = false;
   bool moving_ = false;
   std::unique_ptr<SafetensorsWriter> tensors_;      // null where moving_
   std::map<int, std::string> notes_;                // of committed layers

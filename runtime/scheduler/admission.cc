@@ -7,6 +7,7 @@
 #include "absl/strings/cord.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "runtime/scheduler/precision_policy.h"
 
@@ -21,15 +22,17 @@ constexpr absl::Duration kMinRetry = absl::Milliseconds(50);
 constexpr absl::Duration kLongRetry = absl::Seconds(10);
 
 std::string Format(absl::Duration time) {
-  return absl::StrCat(absl::ToInt64Milliseconds(time), " ms");
+  return absl::StrFormat("%.4g ms", absl::ToDoubleMilliseconds(time));
 }
 
 absl::Status PredictedLate(absl::string_view what, absl::Duration predicted,
-                           absl::Duration wanted, absl::Duration retry_after) {
+                           absl::Duration wanted, int bits,
+                           absl::Duration retry_after) {
   return RefusedStatus(
-      absl::StrCat(what, ": ", Format(predicted),
-                   " predicted at the lowest precision and the present load, ",
-                   Format(wanted), " wanted"),
+      absl::StrFormat(
+          "%s: %s predicted at the present load and %d bits, the lowest "
+          "allowed, %s wanted (predictions keep %.0f %% in hand)",
+          what, Format(predicted), bits, Format(wanted), 100 * (1 - kHeadroom)),
       {std::string(kPredictedLate), retry_after});
 }
 
@@ -130,17 +133,17 @@ absl::Status CheckAdmission(const AdmissionQuery& query, int bits,
   };
   const Slo& slo = query.slo;
   if (slo.ttft.has_value() && misses(forecast->first_token, *slo.ttft)) {
-    return PredictedLate("time to first token", forecast->first_token,
-                         *slo.ttft, after(forecast->first_token - *slo.ttft));
+    return PredictedLate("precision.slo.ttft", forecast->first_token, *slo.ttft,
+                         bits, after(forecast->first_token - *slo.ttft));
   }
   if (slo.tpot.has_value() && misses(forecast->step, *slo.tpot)) {
     const int steps = queue.tokens_left.empty() ? 0 : queue.tokens_left.front();
-    return PredictedLate("time per token", forecast->step, *slo.tpot,
+    return PredictedLate("precision.slo.tpot", forecast->step, *slo.tpot, bits,
                          after(steps * forecast->step));
   }
   const absl::Duration deadline_in = query.deadline - now;
   if (misses(forecast->total, deadline_in)) {
-    return PredictedLate("end", forecast->total, deadline_in,
+    return PredictedLate("deadline", forecast->total, deadline_in, bits,
                          after(forecast->total - deadline_in));
   }
   if (forecast->first_token > max_queue_time && !idle) {

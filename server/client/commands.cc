@@ -10,6 +10,7 @@
 #include "kernels/status_macros.h"
 #include "server/client/standard_output.h"
 #include "server/client/utf8_check.h"
+#include "server/host_port.h"
 
 namespace anyprec {
 namespace {
@@ -23,6 +24,9 @@ absl::StatusOr<std::vector<std::string>> ParseFlags(
   if (common.timeout_ms.has_value() && !(*common.timeout_ms >= 0)) {
     return absl::InvalidArgumentError(absl::StrCat(
         "--timeout_ms is ", *common.timeout_ms, "; must be at least 0"));
+  }
+  if (!common.help) {
+    RETURN_IF_ERROR(CheckHostPort("address", common.address));
   }
   return words;
 }

@@ -76,6 +76,13 @@ grpc::Status CallContext::Explain(const grpc::Status& status) const {
             absl::StrCat(address_, ": the server has fallen silent (",
                          status.error_message(), ")")};
   }
+  if (status.error_code() == grpc::StatusCode::UNIMPLEMENTED &&
+      status.error_message().empty()) {
+    return {status.error_code(),
+            absl::StrCat(address_,
+                         ": offers no such call; \"anyprec admin\" needs the "
+                         "server's --admin_port, all else its --port")};
+  }
   return status;
 }
 

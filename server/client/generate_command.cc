@@ -107,8 +107,18 @@ int Ask(v1::InferenceService::Stub& stub, const v1::GenerateRequest& request,
       std::fprintf(stderr, "[%s]\n", SummaryLine(sample).c_str());
     }
   }
+  // A call that we gave up for want of an output is told of by main().
+  if (!FlushOutput().ok()) return kExitFailure;
   if (!answer.status.ok()) return ReportError(answer.status, flags.common);
   return kExitOk;
+}
+
+// What only JSON has room for.
+absl::Status CheckOutput(const Flags& flags) {
+  if (flags.common.json || !flags.generation.logprobs.has_value()) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError("--logprobs needs --json");
 }
 
 void AddMessage(const std::string& role, const std::string& content,
@@ -158,6 +168,9 @@ int RunGenerate(std::span<const std::string> arguments) {
   const auto words =
       ParseArguments(arguments, kGenerateUsage, flags.common, set, exit_code);
   if (!words.has_value()) return exit_code;
+  if (const absl::Status valid = CheckOutput(flags); !valid.ok()) {
+    return ReportWrongUsage(valid.message());
+  }
   const absl::StatusOr<std::string> text = PromptText(flags, *words);
   if (!text.ok()) return ReportWrongUsage(text.status().message());
   v1::GenerateRequest request = ToRequest(flags.generation);
@@ -174,6 +187,9 @@ int RunChat(std::span<const std::string> arguments) {
   const auto words =
       ParseArguments(arguments, kChatUsage, flags.common, set, exit_code);
   if (!words.has_value()) return exit_code;
+  if (const absl::Status valid = CheckOutput(flags); !valid.ok()) {
+    return ReportWrongUsage(valid.message());
+  }
   const auto stub = Connect(flags.common.address);
   v1::GenerateRequest request = ToRequest(flags.generation);
   if (!flags.system.empty()) AddMessage("system", flags.system, request);

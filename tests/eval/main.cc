@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdio>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -94,9 +95,12 @@ absl::StatusOr<EvalOptions> ParseOptions(
   if (options.model.empty()) {
     return absl::InvalidArgumentError("--model is needed");
   }
-  if (options.text.empty() == options.documents.empty()) {
+  if (options.text.empty() && options.documents.empty()) {
+    return absl::InvalidArgumentError("--text or --documents is needed");
+  }
+  if (!options.text.empty() && !options.documents.empty()) {
     return absl::InvalidArgumentError(
-        "one of --text and --documents is needed");
+        "--text and --documents exclude each other");
   }
   if (options.context != 0 && options.text.empty()) {
     return absl::InvalidArgumentError(
@@ -111,7 +115,9 @@ absl::StatusOr<EvalOptions> ParseOptions(
                      ", ", kMaxBits, "], or 16 for a checkpoint"));
   }
   RETURN_IF_ERROR(CheckFlagRange("windows", options.windows, 0, 1 << 30));
-  RETURN_IF_ERROR(CheckFlagRange("context", options.context, 0, 1 << 24));
+  if (options.context != 0) {
+    RETURN_IF_ERROR(CheckFlagRange("context", options.context, 2, 1 << 24));
+  }
   RETURN_IF_ERROR(CheckFlagRange("threads", options.threads, 0, 1024));
   return options;
 }
@@ -137,6 +143,33 @@ absl::StatusOr<std::vector<Document>> ReadDocuments(
   return documents;
 }
 
+// What is to be scored: one of the two.
+struct Input {
+  std::vector<TokenId> text;
+  std::vector<Document> documents;
+};
+
+absl::StatusOr<Input> ReadInput(const EvalOptions& options,
+                                const Tokenizer& tokenizer) {
+  Input input;
+  if (options.text.empty()) {
+    if (!tokenizer.bos_id().has_value()) {
+      return absl::FailedPreconditionError(
+          "--documents needs a tokenizer with a BOS token");
+    }
+    ASSIGN_OR_RETURN(
+        input.documents,
+        ReadDocuments(options.documents, options.windows, tokenizer));
+    return input;
+  }
+  ASSIGN_OR_RETURN(const std::string text,
+                   ReadSmallFile(options.text, kMaxTextBytes));
+  ASSIGN_OR_RETURN(input.text, tokenizer.Encode(text, {.add_special = true}));
+  std::fprintf(stderr, "%s: %zu tokens\n", options.text.c_str(),
+               input.text.size());
+  return input;
+}
+
 absl::StatusOr<std::unique_ptr<LlamaModel>> LoadModel(
     const EvalOptions& options, Backend& backend) {
   ProgressBar bar("loading", 100, "%");
@@ -150,17 +183,12 @@ absl::StatusOr<std::unique_ptr<LlamaModel>> LoadModel(
 }
 
 absl::StatusOr<Perplexity> ScoreText(const EvalOptions& options,
-                                     const Tokenizer& tokenizer,
+                                     std::span<const TokenId> tokens,
                                      LlamaModel& model, Backend& backend) {
   constexpr int kUsualContext = 2048;  // of published WikiText-2 figures
   const int context = options.context > 0
                           ? options.context
                           : std::min(kUsualContext, model.max_context_tokens());
-  ASSIGN_OR_RETURN(const std::string text,
-                   ReadSmallFile(options.text, kMaxTextBytes));
-  ASSIGN_OR_RETURN(const std::vector<TokenId> tokens,
-                   tokenizer.Encode(text, {.add_special = true}));
-  std::fprintf(stderr, "%s: %zu tokens\n", options.text.c_str(), tokens.size());
   ASSIGN_OR_RETURN(const std::unique_ptr<LikelihoodScorer> scorer,
                    LikelihoodScorer::Create(model, backend, options.bits,
                                             context, options.threads));
@@ -174,23 +202,16 @@ absl::StatusOr<Perplexity> ScoreText(const EvalOptions& options,
   return result;
 }
 
-absl::StatusOr<Perplexity> ScoreDocuments(const EvalOptions& options,
-                                          const Tokenizer& tokenizer,
-                                          LlamaModel& model, Backend& backend) {
-  if (!tokenizer.bos_id().has_value()) {
-    return absl::FailedPreconditionError(
-        "--documents needs a tokenizer with a BOS token");
-  }
-  ASSIGN_OR_RETURN(
-      const std::vector<Document> documents,
-      ReadDocuments(options.documents, options.windows, tokenizer));
+absl::StatusOr<Perplexity> ScoreDocuments(
+    const EvalOptions& options, const std::vector<Document>& documents,
+    TokenId bos, LlamaModel& model, Backend& backend) {
   ASSIGN_OR_RETURN(
       const std::unique_ptr<LikelihoodScorer> scorer,
       LikelihoodScorer::Create(model, backend, options.bits,
                                model.max_context_tokens(), options.threads));
   ProgressBar bar("scoring", std::max<size_t>(documents.size(), 1),
                   "documents");
-  return DocumentPerplexity(*scorer, documents, *tokenizer.bos_id(),
+  return DocumentPerplexity(*scorer, documents, bos,
                             [&](int done) { bar.SetDone(done); });
 }
 
@@ -202,12 +223,15 @@ absl::Status Run(const EvalOptions& options) {
       CreateCpuBackend({.threads = options.threads, .mode = mode}));
   ASSIGN_OR_RETURN(const std::unique_ptr<Tokenizer> tokenizer,
                    Tokenizer::Load(options.model));
+  // Before a large model is loaded in vain.
+  ASSIGN_OR_RETURN(const Input input, ReadInput(options, *tokenizer));
   ASSIGN_OR_RETURN(const std::unique_ptr<LlamaModel> model,
                    LoadModel(options, *backend));
   ASSIGN_OR_RETURN(const Perplexity result,
                    options.text.empty()
-                       ? ScoreDocuments(options, *tokenizer, *model, *backend)
-                       : ScoreText(options, *tokenizer, *model, *backend));
+                       ? ScoreDocuments(options, input.documents,
+                                        *tokenizer->bos_id(), *model, *backend)
+                       : ScoreText(options, input.text, *model, *backend));
   if (options.json) {
     const nlohmann::json json = {{"perplexity", result.perplexity},
                                  {"tokens", result.tokens},

@@ -52,6 +52,9 @@ TEST_F(EvalTest, ExitsWith2ForWrongFlags) {
   EXPECT_THAT(output_, HasSubstr("did you mean --context?"));
   EXPECT_EQ(Run("perplexity --model=m --text=t --compute=int4"), 2);
   EXPECT_EQ(Run("perplexity --model=m --text=t --documents=d"), 2);
+  EXPECT_THAT(output_, HasSubstr("exclude each other"));
+  EXPECT_EQ(Run("perplexity --model=m --text=t --context=1"), 2);
+  EXPECT_THAT(output_, HasSubstr("--context is 1"));
 }
 
 TEST_F(EvalTest, RefusesAContextForDocuments) {

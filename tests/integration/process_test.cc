@@ -117,6 +117,11 @@ TEST(ProcessTest, ThePortFileHoldsThePort) {
   std::string port;
   std::ifstream(path) >> port;
   EXPECT_EQ("127.0.0.1:" + port, server.address());
+  const Outcome folder = RunServer(
+      {"--model=/no/such/model", "--port_file=" + ::testing::TempDir()});
+  EXPECT_EQ(folder.exit_code, 1);
+  EXPECT_THAT(folder.errors,
+              AllOf(HasSubstr("--port_file"), HasSubstr("Is a directory")));
 }
 
 TEST(ProcessTest, TheConfigFileIsReadAndFlagsWin) {
@@ -146,6 +151,7 @@ TEST(ProcessTest, TheProbeTellsAServerFromNone) {
   const Outcome gone = RunServer({"--probe=" + address});
   EXPECT_EQ(gone.exit_code, 1);
   EXPECT_THAT(gone.errors, HasSubstr(address));
+  EXPECT_EQ(RunServer({"--probe=127.0.0.1:99999"}).exit_code, 2);
 }
 
 TEST(ProcessTest, SigtermAtIdleExitsWithZero) {

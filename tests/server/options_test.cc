@@ -90,11 +90,17 @@ TEST(ServerOptionsTest, ConfigFileMistakesNameTheFileAndTheKey) {
   EXPECT_THAT(
       ErrorOf({"--config=" + ConfigFile(R"({"port": )" + deep +
                                         std::string(100'000, ']') + "}")}),
-      AllOf(HasSubstr("config.json"), HasSubstr("\"port\"")));
+      AllOf(HasSubstr("config.json"), HasSubstr("nests deeper")));
   EXPECT_THAT(ErrorOf({"--config=" + ConfigFile("")}),
-              HasSubstr("not a JSON object"));
-  EXPECT_THAT(ErrorOf({"--config=" + ConfigFile("{")}),
-              HasSubstr("not a JSON object"));
+              HasSubstr("not valid JSON at byte 1"));
+  EXPECT_THAT(ErrorOf({"--config=" + ConfigFile("{\"port\": 1,}")}),
+              HasSubstr("not valid JSON at byte 12"));
+  EXPECT_THAT(ErrorOf({"--config=" + ConfigFile("[]")}),
+              HasSubstr("needed is an object"));
+  EXPECT_THAT(ErrorOf({"--config=" + ConfigFile(R"({"port": 1, "port": 2})")}),
+              HasSubstr("the key \"port\" twice"));
+  EXPECT_THAT(ErrorOf({"--config=" + ConfigFile(R"({"model": "a\u0000b"})")}),
+              AllOf(HasSubstr("\"model\""), HasSubstr("with a NUL")));
   EXPECT_THAT(ErrorOf({"--config=/no/such/file"}), HasSubstr("/no/such/file"));
   EXPECT_THAT(ErrorOf({"--config=" + ::testing::TempDir()}),
               HasSubstr(::testing::TempDir()));

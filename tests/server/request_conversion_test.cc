@@ -204,7 +204,7 @@ TEST_F(RequestConversionTest, EachWrongFieldIsNamed) {
               ElementsAre("token_ids.ids[0]"));
   EXPECT_THAT(Violations("chat {}"), ElementsAre("chat.messages"));
   EXPECT_THAT(Violations("chat { messages { role: 'wizard' content: 'x' } }"),
-              ElementsAre("chat.messages"));
+              ElementsAre("chat.messages[0].role"));
   const std::vector<std::pair<std::string, std::string>> cases = {
       {"sampling { temperature: -0.1 }", "sampling.temperature"},
       {"sampling { temperature: nan }", "sampling.temperature"},
@@ -252,6 +252,16 @@ TEST_F(RequestConversionTest, AllMistakesAreReportedAtOnce) {
               HasSubstr("precision.fixed_bits: is 12; must be in [3, 8]"));
 }
 
+TEST_F(RequestConversionTest, NoMoreSamplesThanTheEngineTakes) {
+  EXPECT_TRUE(Plan("text: 'a' sampling { n: 16 }").ok());
+  model_.max_requests = 6;
+  EXPECT_TRUE(Plan("text: 'a' sampling { n: 6 }").ok());
+  const absl::Status status = Plan("text: 'a' sampling { n: 7 }").status();
+  EXPECT_THAT(ViolatedFields(status), ElementsAre("sampling.n"));
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("is 7; must be in [1, 6]"));
+}
+
 TEST_F(RequestConversionTest, ManyMistakesFitIntoGrpcsTrailers) {
   std::string text = "text: 'a' stopping {";
   for (int i = 0; i < 64; ++i) text += " stop_token_ids: -1";
@@ -262,7 +272,7 @@ TEST_F(RequestConversionTest, ManyMistakesFitIntoGrpcsTrailers) {
   const absl::Status role =
       Plan("chat { messages { role: '" + std::string(3000, '\x01') + "' } }")
           .status();
-  EXPECT_THAT(ViolatedFields(role), ElementsAre("chat.messages"));
+  EXPECT_THAT(ViolatedFields(role), ElementsAre("chat.messages[0].role"));
   EXPECT_LT(role.message().size(), 500u);
 }
 

@@ -96,6 +96,21 @@ TEST_F(CheckpointTest, UntiedEmbeddingsStayApart) {
               {folder_.path(), "tensor \"lm_head.weight\" is missing"});
 }
 
+TEST_F(CheckpointTest, LayersThatTheConfigurationDoesNotCountAreAnError) {
+  for (const char* prefix : {"model.", ""}) {
+    const std::string name =
+        absl::StrCat(prefix, "layers.1.input_layernorm.weight");
+    Write(true, {{name, "F32", {2}, BytesOf<float>({1, 1})},
+                 {absl::StrCat(prefix, "norm.weight"),
+                  "F32",
+                  {2},
+                  BytesOf<float>({1, 1})}});
+    ExpectError(Checkpoint::Open(folder_.path()).status(),
+                absl::StatusCode::kInvalidArgument,
+                {folder_.path(), name, "1 layers only"});
+  }
+}
+
 TEST_F(CheckpointTest, NamesWithoutThePrefixAreRead) {
   Write(true, {{"embed_tokens.weight", "F32", {3, 2}, embedding_},
                {"norm.weight", "F32", {2}, BytesOf<float>({7, 8})}});

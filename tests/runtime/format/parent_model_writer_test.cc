@@ -99,6 +99,7 @@ TEST(ParentModelWriterTest, OtherSettingsStartAfresh) {
     const auto writer = ParentModelWriter::Open(path, config, options);
     ASSERT_TRUE(writer.ok()) << writer.status();
     EXPECT_FALSE((*writer)->IsCommitted(0));
+    EXPECT_TRUE((*writer)->discarded_earlier_run());
   }
   // Nothing of the sharded run is left.
   EXPECT_EQ(Contents(path + ".partial").size(), 2u);

@@ -106,13 +106,17 @@ void ExpectRefused(const AdmissionQuery& query, const QueueSnapshot& queue,
 TEST(AdmissionTest, RefusesEachTargetThatTheFloorWouldMiss) {
   AdmissionQuery query = Query();
   query.slo.ttft = 52 * kMs;
-  ExpectRefused(query, Idle(), 3, "time to first token: 53 ms");
+  ExpectRefused(query, Idle(), 3,
+                "precision.slo.ttft: 53 ms predicted at the present load and 3 "
+                "bits, the lowest allowed, 52 ms wanted");
   query = Query();
-  query.slo.tpot = 4 * kMs;
-  ExpectRefused(query, Idle(), 4, "time per token: 4 ms");
+  query.slo.tpot = 3.9999 * kMs;
+  ExpectRefused(query, Idle(), 4, "precision.slo.tpot: 4 ms predicted");
+  query.slo.tpot = 1 * absl::Microseconds(1);
+  ExpectRefused(query, Idle(), 4, ", 0.001 ms wanted");
   query = Query();
   query.deadline = kNow + 80 * kMs;
-  ExpectRefused(query, Idle(), 3, "end: 83 ms");
+  ExpectRefused(query, Idle(), 3, "deadline: 83 ms");
 }
 
 TEST(AdmissionTest, AnOpenAnswerNeedsTimeForOneTokenOnly) {
