@@ -34,32 +34,32 @@ bool BlockPool::Allocate(int count, std::vector<int32_t>& table) {
   return true;
 }
 
-void BlockPool::Hold(int32_t index) {
-  Block& block = blocks_.at(index);
-  ANYPREC_CHECK(block.holders > 0 || block.kept)
-      << "block " << index << " is neither held nor kept";
-  if (block.holders++ == 0) kept_free_.erase(block.place);
+void BlockPool::Hold(int32_t block) {
+  Block& entry = blocks_.at(block);
+  ANYPREC_CHECK(entry.holders > 0 || entry.kept)
+      << "block " << block << " is neither held nor kept";
+  if (entry.holders++ == 0) kept_free_.erase(entry.place);
 }
 
 void BlockPool::Free(std::span<const int32_t> blocks) {
-  for (auto index = blocks.rbegin(); index != blocks.rend(); ++index) {
-    ANYPREC_CHECK(*index >= 0 && *index < num_blocks() &&
-                  blocks_[*index].holders > 0)
-        << "block " << *index << " of " << num_blocks() << " is not held";
-    Block& block = blocks_[*index];
-    if (--block.holders > 0) continue;
-    if (block.kept) {
-      block.place = kept_free_.insert(kept_free_.end(), *index);
+  for (auto block = blocks.rbegin(); block != blocks.rend(); ++block) {
+    ANYPREC_CHECK(*block >= 0 && *block < num_blocks() &&
+                  blocks_[*block].holders > 0)
+        << "block " << *block << " of " << num_blocks() << " is not held";
+    Block& entry = blocks_[*block];
+    if (--entry.holders > 0) continue;
+    if (entry.kept) {
+      entry.place = kept_free_.insert(kept_free_.end(), *block);
     } else {
-      blank_.push_back(*index);
+      blank_.push_back(*block);
     }
   }
 }
 
-void BlockPool::Keep(int32_t index) {
-  Block& block = blocks_.at(index);
-  ANYPREC_CHECK(block.holders > 0) << "block " << index << " is not held";
-  block.kept = true;
+void BlockPool::Keep(int32_t block) {
+  Block& entry = blocks_.at(block);
+  ANYPREC_CHECK(entry.holders > 0) << "block " << block << " is not held";
+  entry.kept = true;
 }
 
 }  // namespace anyprec

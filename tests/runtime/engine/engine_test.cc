@@ -343,7 +343,8 @@ INSTANTIATE_TEST_SUITE_P(Backends, EngineTest,
                          });
 
 TEST(EngineOptionsTest, NamesTheOptionThatIsWrong) {
-  const auto refused = [](const std::string& name, EngineOptions options) {
+  const auto refused = [](const std::string& name,
+                          const EngineOptions& options) {
     std::unique_ptr<Backend> backend = CreateReferenceBackend();
     SyntheticSource source(SmallConfig(), 3);
     const LoadOptions load;
