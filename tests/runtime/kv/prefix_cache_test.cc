@@ -110,7 +110,7 @@ TEST(PrefixCachePropertyTest, WhatIsFoundIsWhatWasAdded) {
   std::vector<std::vector<int>> contents(kBlocks);
   std::vector<std::vector<int32_t>> tables;
   int found = 0;
-  for (int step = 0; step < 20000; ++step) {
+  for (int step = 0; step < 5000; ++step) {
     if (!tables.empty() && random() % 2 == 0) {
       const size_t victim = random() % tables.size();
       pool.Free(tables[victim]);
