@@ -58,7 +58,7 @@ class LlamaEngine : public Engine {
         max_context_tokens_(max_context_tokens),
         loop_(std::move(loop)) {}
 
-  absl::Status Admit(const AdmissionQuery& query) const override {
+  absl::Status Admit(const AdmissionQuery& query) override {
     return loop_->Admit(query);
   }
   absl::StatusOr<std::unique_ptr<ResponseStream>> Submit(

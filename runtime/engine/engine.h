@@ -67,7 +67,7 @@ class Engine {
   // What Submit() would say of the queue, for a request that is not there yet:
   // RESOURCE_EXHAUSTED with a Refusal where it is full or the request's SLO
   // could not be kept even at its floor; UNAVAILABLE: draining.
-  virtual absl::Status Admit(const AdmissionQuery& query) const = 0;
+  virtual absl::Status Admit(const AdmissionQuery& query) = 0;
 
   // INVALID_ARGUMENT: the message is "field: value, needs range", where field
   // is a path in Request, such as "sampling.top_p" or "stopping.stop[2]".

@@ -44,7 +44,7 @@ absl::Status EngineLoop::CheckOpen() const {
   return absl::OkStatus();
 }
 
-absl::Status EngineLoop::Admit(const AdmissionQuery& query) const {
+absl::Status EngineLoop::Admit(const AdmissionQuery& query) {
   const absl::Time now = absl::Now();
   const std::lock_guard lock(mutex_);
   RETURN_IF_ERROR(CheckOpen());
@@ -151,6 +151,7 @@ bool EngineLoop::WaitForWork() {
     cancel_all_ = cancel_requested_;
     health = health_;
     scheduler_.SetLimits(precision_limits_);
+    scheduler_.SetPressure(admission_.Pressure(absl::Now()));
     admission_.TakeIn();
   }
   for (std::unique_ptr<Generation>& generation : incoming) {

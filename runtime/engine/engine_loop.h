@@ -61,7 +61,7 @@ class EngineLoop {
   EngineLoop(const EngineLoop&) = delete;
   EngineLoop& operator=(const EngineLoop&) = delete;
 
-  absl::Status Admit(const AdmissionQuery& query) const;
+  absl::Status Admit(const AdmissionQuery& query);
   absl::StatusOr<std::unique_ptr<ResponseStream>> Submit(Request request);
   absl::Status SetPrecisionLimits(const PrecisionLimits& limits);
   EngineStats Stats() const;

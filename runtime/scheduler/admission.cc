@@ -1,6 +1,7 @@
 #include "runtime/scheduler/admission.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <utility>
 
@@ -9,7 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
-#include "runtime/scheduler/precision_policy.h"
+#include "runtime/scheduler/prompt_pace.h"
 
 namespace anyprec {
 namespace {
@@ -78,40 +79,46 @@ std::optional<AdmissionForecast> ForecastAdmission(const AdmissionQuery& query,
                                                    const QueueSnapshot& queue,
                                                    const StepCostModel& costs,
                                                    absl::Time now) {
-  const absl::Duration own =
+  const absl::Duration alone =
       costs.Predict({Phase::kPrefill, bits, std::max(1, query.prompt_tokens)});
+  const absl::Time due =
+      DueTime(now, query.slo, query.deadline, query.priority);
+  int waiting_ahead = 0;
+  for (const PendingPrompt& prompt : queue.prompts) {
+    if (prompt.waits && prompt.due <= due) ++waiting_ahead;
+  }
+  // Who decodes when this one begins to.
+  const int running = static_cast<int>(queue.tokens_left.size());
+  const int rows =
+      1 + std::clamp(queue.max_sequences - running - 1, 0, waiting_ahead);
   std::vector<RowCount> decodes = queue.decodes;
-  decodes.push_back({Phase::kDecode, bits, 1});
+  decodes.push_back({Phase::kDecode, bits, rows});
   // One group for each precision.
   for (RowCount& group : decodes) {
     if (&group == &decodes.back() || group.bits != bits) continue;
-    ++group.rows;
+    group.rows += rows;
     decodes.pop_back();
     break;
   }
   const absl::Duration step = costs.Predict(decodes);
-  if (own <= absl::ZeroDuration() || step <= absl::ZeroDuration()) {
+  if (alone <= absl::ZeroDuration() || step <= absl::ZeroDuration()) {
     return std::nullopt;
   }
-  const absl::Time due =
-      DueTime(now, query.slo, query.deadline, query.priority);
-  absl::Duration prompts = own;
-  int64_t rows = query.prompt_tokens;
-  int waiting_ahead = 0;
+  PromptPace pace(costs, step, queue.token_budget, queue.prefill_chunk_tokens);
+  absl::Duration prompts = query.prompt_tokens * pace.RowTime(bits);
+  double chunks =
+      static_cast<double>(query.prompt_tokens) / pace.ChunkRows(bits);
   for (const PendingPrompt& prompt : queue.prompts) {
     if (prompt.due > due) continue;
-    prompts += prompt.time;
-    rows += prompt.rows;
-    waiting_ahead += prompt.waits ? 1 : 0;
+    prompts += prompt.rows * pace.RowTime(prompt.bits) +
+               prompt.context * costs.ContextTime(Phase::kPrefill);
+    chunks += static_cast<double>(prompt.rows) / pace.ChunkRows(prompt.bits);
   }
-  const int64_t chunks = (rows + queue.prefill_chunk_tokens - 1) /
-                         std::max(1, queue.prefill_chunk_tokens);
   AdmissionForecast forecast;
   forecast.step = step;
   forecast.first_token =
-      StepsToPlace(queue, waiting_ahead) * step +
-      std::max(prompts + chunks * step,
-               prompts / PromptShare(step, queue.token_budget));
+      std::max(prompts, alone) +
+      (StepsToPlace(queue, waiting_ahead) + std::ceil(chunks)) * step;
   forecast.total =
       forecast.first_token + std::max(0, query.min_tokens - 1) * step;
   return forecast;

@@ -6,6 +6,7 @@
 #ifndef ANYPREC_RUNTIME_SCHEDULER_ADMISSION_H_
 #define ANYPREC_RUNTIME_SCHEDULER_ADMISSION_H_
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -35,8 +36,9 @@ AdmissionQuery QueryFor(const Request& request, const BitsRange& bits);
 // A prompt that is yet to be computed.
 struct PendingPrompt {
   absl::Time due;  // its rank among the waiting (Scheduler)
+  int bits = 0;    // the lowest precision that it may get
   int rows = 0;
-  absl::Duration time;  // to compute it, at the lowest precision
+  int64_t context = 0;  // of its rows together (RowCount)
   bool waits = false;   // for a place
 };
 

@@ -24,8 +24,9 @@ AdmissionControl::AdmissionControl(const AdmissionOptions& options)
 
 absl::Status AdmissionControl::Check(const AdmissionQuery& query, int requests,
                                      const PrecisionLimits& limits,
-                                     absl::Time now) const {
+                                     absl::Time now) {
   if (requests >= options_.max_requests) {
+    pressure_.Raise(now);
     const int steps =
         queue_.tokens_left.empty() ? 0 : queue_.tokens_left.front();
     return RefusedStatus(
@@ -36,17 +37,27 @@ absl::Status AdmissionControl::Check(const AdmissionQuery& query, int requests,
   }
   QueueSnapshot queue = queue_;
   queue.prompts.insert(queue.prompts.end(), unseen_.begin(), unseen_.end());
-  return CheckAdmission(query, BitsOf(options_, limits, query), queue, *costs_,
-                        now, options_.max_queue_time);
+  const int bits = BitsOf(options_, limits, query);
+  const auto check = [&](const QueueSnapshot& seen) {
+    return CheckAdmission(query, bits, seen, *costs_, now,
+                          options_.max_queue_time);
+  };
+  absl::Status status = check(queue);
+  if (!status.ok()) {
+    QueueSnapshot idle;
+    idle.max_sequences = queue.max_sequences;
+    idle.prefill_chunk_tokens = queue.prefill_chunk_tokens;
+    if (check(idle).ok()) pressure_.Raise(now);
+  }
+  return status;
 }
 
 void AdmissionControl::Accept(const AdmissionQuery& query,
                               const PrecisionLimits& limits, absl::Time now) {
   PendingPrompt prompt;
   prompt.due = DueTime(now, query.slo, query.deadline, query.priority);
+  prompt.bits = BitsOf(options_, limits, query);
   prompt.rows = query.prompt_tokens;
-  prompt.time = costs_->Predict(
-      {Phase::kPrefill, BitsOf(options_, limits, query), query.prompt_tokens});
   prompt.waits = true;
   unseen_.push_back(prompt);
 }

@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "runtime/scheduler/admission.h"
+#include "runtime/scheduler/load_pressure.h"
 #include "runtime/scheduler/precision_policy.h"
 #include "runtime/scheduler/step_cost_model.h"
 
@@ -31,7 +32,11 @@ class AdmissionControl {
   // OK, or RESOURCE_EXHAUSTED with a Refusal. `requests` are those that were
   // accepted and have not ended.
   absl::Status Check(const AdmissionQuery& query, int requests,
-                     const PrecisionLimits& limits, absl::Time now) const;
+                     const PrecisionLimits& limits, absl::Time now);
+
+  // Of the requests that were refused, but would not have been on an idle
+  // server.
+  double Pressure(absl::Time now) const { return pressure_.At(now); }
 
   // The request is accepted; the scheduler will hear of it.
   void Accept(const AdmissionQuery& query, const PrecisionLimits& limits,
@@ -52,6 +57,7 @@ class AdmissionControl {
   // scheduler's by now.
   std::vector<PendingPrompt> unseen_;
   size_t taken_in_ = 0;
+  LoadPressure pressure_;
 };
 
 }  // namespace anyprec

@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "kernels/bit_plane.h"
+#include "runtime/scheduler/prompt_pace.h"
 
 namespace anyprec {
 namespace {
@@ -34,7 +35,7 @@ struct Rung {
   std::vector<int> bits;
   std::vector<size_t> broken;  // demands that it does not keep
   absl::Duration lateness;     // of first tokens, in all
-  absl::Duration time;         // of the next step
+  absl::Duration time;         // until all prompts are computed
 
   bool BetterThan(const Rung& other) const {
     return std::make_tuple(broken.size(), lateness, time) <
@@ -53,17 +54,19 @@ class Forecast {
            const StepCostModel& costs)
       : demands_(demands),
         chunk_tokens_(std::max(1, input.prefill_chunk_tokens)),
+        pressure_(input.pressure),
         costs_(costs) {}
 
   Rung Evaluate(std::vector<int> bits) const;
 
  private:
   absl::Duration DecodeStepTime(std::span<const int> bits) const;
-  absl::Duration PromptTime(const PrecisionDemand& demand, int bits) const;
+  absl::Duration ContextTime(const PrecisionDemand& demand) const;
   absl::Duration TokenBudget() const;
 
   const std::span<const PrecisionDemand> demands_;
   const int chunk_tokens_;
+  const double pressure_;
   const StepCostModel& costs_;
 };
 
@@ -86,15 +89,14 @@ absl::Duration Forecast::DecodeStepTime(std::span<const int> bits) const {
   return costs_.Predict(std::span(groups).first(used));
 }
 
-absl::Duration Forecast::PromptTime(const PrecisionDemand& demand,
-                                    int bits) const {
+// What reading the KV cache adds to the rows of a prompt.
+absl::Duration Forecast::ContextTime(const PrecisionDemand& demand) const {
   const int64_t rows = demand.prompt_rows_left;
   // The mean row of the later chunks finds half of the prompt in the cache.
   const int64_t context =
       rows *
       (demand.context_tokens + std::max<int64_t>(0, rows - chunk_tokens_) / 2);
-  return costs_.Predict(
-      {Phase::kPrefill, bits, demand.prompt_rows_left, context});
+  return context * costs_.ContextTime(Phase::kPrefill);
 }
 
 // The least time between two tokens that a running answer allows.
@@ -111,44 +113,48 @@ Rung Forecast::Evaluate(std::vector<int> bits) const {
   Rung rung;
   rung.bits = std::move(bits);
   const absl::Duration step = DecodeStepTime(rung.bits);
-  const double share = PromptShare(step, TokenBudget());
+  PromptPace pace(costs_, step, TokenBudget(), chunk_tokens_);
   absl::Duration prompts;
-  int64_t prompt_rows = 0;
-  const auto chunks_of = [this](int64_t rows) {
-    return (rows + chunk_tokens_ - 1) / chunk_tokens_;
-  };
+  double chunks = 0;
   std::vector<absl::Duration> first_token(demands_.size());
   std::vector<absl::Duration> prompts_done(demands_.size());
   for (size_t i = 0; i < demands_.size(); ++i) {
     const PrecisionDemand& demand = demands_[i];
+    const int rows = demand.prompt_rows_left;
+    const int bits = rung.bits[i];
     first_token[i] = (1 + demand.steps_until_start) * step;
-    if (demand.prompt_rows_left == 0) continue;
-    prompts += PromptTime(demand, rung.bits[i]);
-    prompt_rows += demand.prompt_rows_left;
+    if (rows == 0) continue;
+    prompts += rows * pace.RowTime(bits) + ContextTime(demand);
+    chunks += static_cast<double>(rows) / pace.ChunkRows(bits);
+    // One that is alone in its chunk has a small one.
+    prompts = std::max(prompts,
+                       costs_.Predict({Phase::kPrefill, bits,
+                                       std::min(rows, pace.ChunkRows(bits))}));
     prompts_done[i] = prompts;
     first_token[i] =
-        demand.steps_until_start * step +
-        std::max(prompts + chunks_of(prompt_rows) * step, prompts / share);
+        prompts + (demand.steps_until_start + std::ceil(chunks)) * step;
   }
-  const absl::Duration chunk = prompt_rows == 0
-                                   ? absl::ZeroDuration()
-                                   : prompts / chunks_of(prompt_rows);
-  rung.time = step + chunk;
+  const absl::Duration chunk =
+      chunks == 0 ? absl::ZeroDuration() : prompts / std::ceil(chunks);
+  rung.time = prompts + std::max(1.0, std::ceil(chunks)) * step;
   for (size_t i = 0; i < demands_.size(); ++i) {
     const PrecisionDemand& demand = demands_[i];
     if (!AsksForLatency(demand)) continue;
     const double headroom =
-        demand.current_bits != 0 && rung.bits[i] > demand.current_bits
-            ? kRaiseHeadroom
-            : kHeadroom;
+        (demand.current_bits != 0 && rung.bits[i] > demand.current_bits
+             ? kRaiseHeadroom
+             : kHeadroom) /
+        pressure_;
     const int after_first = std::max(0, demand.tokens_left - 1);
     // Others' chunks go on in its decode steps, while there are any.
     const absl::Duration all =
         first_token[i] + after_first * step +
         std::min(after_first * chunk, prompts - prompts_done[i]);
     const bool prefills = demand.prompt_rows_left > 0;
-    if (prefills && first_token[i] > demand.first_token_in) {
-      rung.lateness += first_token[i] - demand.first_token_in;
+    if (prefills) {
+      rung.lateness += std::max(
+          absl::ZeroDuration(),
+          pressure_ * first_token[i] - demand.first_token_in);
     }
     if ((prefills && first_token[i] > demand.first_token_in * headroom) ||
         step > demand.token_every * headroom ||
@@ -263,14 +269,6 @@ std::string ToString(const PrecisionPolicy& policy) {
       return absl::StrCat(kLadderName, ":", policy.floor_at_load);
   }
   return "unknown";
-}
-
-double PromptShare(absl::Duration step, absl::Duration token_budget) {
-  if (token_budget == absl::InfiniteDuration()) return 1;
-  // However late an answer is, chunks have a least size.
-  constexpr double kLeast = 0.1;
-  if (token_budget <= absl::ZeroDuration()) return kLeast;
-  return std::clamp(1 - absl::FDivDuration(step, token_budget), kLeast, 1.0);
 }
 
 int LowestBits(const PrecisionPolicy& policy, const PrecisionLimits& limits,

@@ -67,6 +67,9 @@ struct PolicyInput {
   int num_running = 0;
   int num_waiting = 0;  // all, though `demands` may end before the last
   int prefill_chunk_tokens = 0;
+  // By which predicted times are multiplied before they are held against what
+  // is asked for (LoadPressure).
+  double pressure = 1;
   PrecisionLimits limits;
 };
 
@@ -96,11 +99,7 @@ std::vector<int> ChoosePrecisions(const PrecisionPolicy& policy,
 int LowestBits(const PrecisionPolicy& policy, const PrecisionLimits& limits,
                int min_bits, int max_bits);
 
-// Part of the time that prompts get beside decode steps of `step`, where
-// running answers want a token every `token_budget` and chunks shrink for that.
-double PromptShare(absl::Duration step, absl::Duration token_budget);
-
-inline constexpr double kHeadroom = 0.95;
+// As kHeadroom, for going up.
 inline constexpr double kRaiseHeadroom = 0.85;
 
 }  // namespace anyprec

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "kernels/check.h"
+#include "runtime/scheduler/prompt_pace.h"
 
 namespace anyprec {
 namespace {
@@ -16,10 +17,6 @@ namespace {
 // Lead or lag against a TPOT target is spread over this many tokens: few enough
 // to catch up soon, enough that one slow step does not upset the precision.
 constexpr int kPaceTokens = 8;
-
-// A chunk is not cut below this: what a step costs whatever its rows would make
-// up most of it.
-constexpr int kLeastChunkTokens = 32;
 
 // How long an answer is taken to be that may fill the context, for pacing it
 // against a deadline: a page of text, longer than most answers of a chat. Too
@@ -352,16 +349,11 @@ int Scheduler::ChunkBudget(absl::Time now) const {
     decodes[bits].context += sequence->computed;
     budget = std::min(budget, NextTokenIn(*sequence, now));
   }
-  int rows = options_.prefill_chunk_tokens;
-  if (prompt_bits == 0 || budget == absl::InfiniteDuration()) return rows;
+  if (prompt_bits == 0) return options_.prefill_chunk_tokens;
   std::erase_if(decodes, [](const RowCount& group) { return group.rows == 0; });
-  const absl::Duration left = kHeadroom * budget - costs_.Predict(decodes);
-  const int least = std::min(kLeastChunkTokens, rows);
-  while (rows > least &&
-         costs_.Predict({Phase::kPrefill, prompt_bits, rows}) > left) {
-    rows = std::max(least, rows - kLeastChunkTokens);
-  }
-  return rows;
+  return PromptPace(costs_, costs_.Predict(decodes), budget,
+                    options_.prefill_chunk_tokens)
+      .ChunkRows(prompt_bits);
 }
 
 std::vector<SequenceStep> Scheduler::SelectRows(absl::Time now) const {
@@ -445,6 +437,7 @@ void Scheduler::ChooseNextBits(absl::Time now) {
   input.num_running = num_running();
   input.num_waiting = num_waiting();
   input.prefill_chunk_tokens = options_.prefill_chunk_tokens;
+  input.pressure = pressure_;
   input.limits = limits_;
   const std::vector<int> bits =
       ChoosePrecisions(options_.policy, input, costs_);
@@ -463,11 +456,8 @@ QueueSnapshot Scheduler::Snapshot() const {
                                 sequence.max_bits);
     if (!Decodes(sequence)) {
       const int rows = RowsLeft(sequence);
-      snapshot.prompts.push_back(
-          {DueTime(sequence), rows,
-           costs_.Predict({Phase::kPrefill, bits, rows,
-                           int64_t{rows} * RowsDone(sequence)}),
-           waits});
+      snapshot.prompts.push_back({DueTime(sequence), bits, rows,
+                                  int64_t{rows} * RowsDone(sequence), waits});
     } else if (sequence.request.precision.slo.tpot.has_value()) {
       snapshot.token_budget =
           std::min(snapshot.token_budget, *sequence.request.precision.slo.tpot);

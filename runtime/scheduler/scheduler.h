@@ -69,6 +69,7 @@ class Scheduler {
   // From the next step on.
   void SetLimits(const PrecisionLimits& limits) { limits_ = limits; }
   const PrecisionLimits& limits() const { return limits_; }
+  void SetPressure(double pressure) { pressure_ = pressure; }
 
   // Plans the next step. Before the next call, pass the plan to Commit(), or
   // Remove() its sequences.
@@ -119,6 +120,7 @@ class Scheduler {
   std::set<Sequence*, RankLess> waiting_;
   std::vector<Sequence*> running_;  // by rank
   PrecisionLimits limits_;
+  double pressure_ = 1;
   int64_t num_preemptions_ = 0;
   int64_t num_raises_ = 0;
   int64_t num_drops_ = 0;

@@ -175,6 +175,7 @@ class Simulation {
 
   void Step() {
     admission_.TakeIn();
+    scheduler_.SetPressure(admission_.Pressure(now_));
     const StepPlan plan = scheduler_.Schedule(now_);
     ANYPREC_CHECK(!plan.empty()) << live_.size() << " requests are stuck";
     const std::vector<RowCount> work = RowCounts(plan);

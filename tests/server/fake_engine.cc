@@ -55,7 +55,7 @@ class FakeEngine::Stream final : public ResponseStream {
 FakeEngine::FakeEngine() = default;
 FakeEngine::~FakeEngine() = default;
 
-absl::Status FakeEngine::Admit(const AdmissionQuery& query) const {
+absl::Status FakeEngine::Admit(const AdmissionQuery& query) {
   absl::MutexLock lock(&mutex_);
   queries_.push_back(query);
   return admission_;

@@ -16,7 +16,7 @@ class FakeEngine final : public Engine {
   FakeEngine();
   ~FakeEngine() override;
 
-  absl::Status Admit(const AdmissionQuery& query) const override;
+  absl::Status Admit(const AdmissionQuery& query) override;
   absl::StatusOr<std::unique_ptr<ResponseStream>> Submit(
       Request request) override;
   absl::Status SetPrecisionLimits(const PrecisionLimits& limits) override;

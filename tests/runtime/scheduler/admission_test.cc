@@ -52,10 +52,13 @@ TEST(AdmissionTest, ForecastsAPromptAndItsAnswer) {
 
 TEST(AdmissionTest, CountsThePromptsThatGoFirst) {
   QueueSnapshot queue = Idle();
-  queue.prompts = {{kNow + kMs, 100, 50 * kMs, true},
-                   {kNow + absl::Hours(1), 100, 50 * kMs, true}};
+  queue.prompts = {{kNow + kMs, 3, 100, 0, true},
+                   {kNow + absl::Hours(1), 3, 100, 0, true}};
   const auto forecast = ForecastAdmission(Query(), 3, queue, Costs(), kNow);
-  EXPECT_EQ(forecast->first_token, (2 * 53) * kMs);
+  // The first of them will decode by then.
+  const absl::Duration step = Costs().Predict({Phase::kDecode, 3, 2});
+  EXPECT_EQ(forecast->step, step);
+  EXPECT_EQ(forecast->first_token, 2 * (50 * kMs + step));
   // What is more urgent goes before both.
   AdmissionQuery urgent = Query();
   urgent.priority = 1;
@@ -71,16 +74,18 @@ TEST(AdmissionTest, CountsTheStepsUntilAPlaceIsFree) {
   const absl::Duration step = Costs().Predict({Phase::kDecode, 3, 3});
   EXPECT_EQ(ForecastAdmission(Query(), 3, queue, Costs(), kNow)->first_token,
             10 * step + 50 * kMs + step);
-  queue.prompts = {{kNow, 0, absl::ZeroDuration(), true}};
+  queue.prompts = {{kNow, 3, 0, 0, true}};
   EXPECT_EQ(ForecastAdmission(Query(), 3, queue, Costs(), kNow)->first_token,
             40 * step + 50 * kMs + step);
 }
 
-TEST(AdmissionTest, PromptsGetWhatTheAnswersLeave) {
+TEST(AdmissionTest, SmallChunksForTheSakeOfAnswersTakeMoreSteps) {
   QueueSnapshot queue = Idle();
-  queue.token_budget = 6 * kMs;  // half of it is a step of one row
-  EXPECT_EQ(ForecastAdmission(Query(), 3, queue, Costs(), kNow)->first_token,
-            100 * kMs);
+  queue.token_budget = 40 * kMs;  // 35 of them are left for 64 rows
+  StepCostModel costs = Costs();
+  costs.Measure({Phase::kPrefill, 3, 64}, 35 * kMs);
+  EXPECT_EQ(ForecastAdmission(Query(), 3, queue, costs, kNow)->first_token,
+            100 * (35 * kMs / 64) + 2 * 3 * kMs);
 }
 
 TEST(AdmissionTest, TakesWhatCanBeKeptAtTheFloor) {
@@ -128,7 +133,7 @@ TEST(AdmissionTest, AnOpenAnswerNeedsTimeForOneTokenOnly) {
 
 TEST(AdmissionTest, RefusesWorkBeyondTheQueuesTime) {
   QueueSnapshot queue = Idle();
-  queue.prompts = {{kNow, 20000, 10 * absl::Seconds(1), true}};
+  queue.prompts = {{kNow, 3, 20000, 0, true}};
   const absl::Status status = Check(Query(), queue);
   const auto refusal = RefusalOf(status);
   ASSERT_TRUE(refusal.has_value()) << status;

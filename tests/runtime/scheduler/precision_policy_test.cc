@@ -68,6 +68,24 @@ TEST(PrecisionPolicyTest, TakesTheHighestPrecisionWhoseStepKeepsTpot) {
   EXPECT_EQ(ChooseFor(demand), 4);
 }
 
+TEST(PrecisionPolicyTest, UnderPressureTakesLessThanIsAskedFor) {
+  PrecisionDemand demand = Automatic();
+  demand.token_every = 9 * kMs;
+  const auto choose = [&](double pressure) {
+    PolicyInput input;
+    input.demands = {&demand, 1};
+    input.num_running = 1;
+    input.prefill_chunk_tokens = kChunk;
+    input.pressure = pressure;
+    return ChoosePrecisions(PrecisionPolicy(), input, Costs())[0];
+  };
+  EXPECT_EQ(choose(1), 8);
+  EXPECT_EQ(choose(1.5), 5);
+  EXPECT_EQ(choose(4), 3);
+  demand.token_every = absl::InfiniteDuration();
+  EXPECT_EQ(choose(4), 8) << "asks for no latency";
+}
+
 TEST(PrecisionPolicyTest, SpreadsADeadlineOverTheRemainingTokens) {
   PrecisionDemand demand = Automatic();
   demand.all_in = 650 * kMs;  // 6.5 ms for each of 100 tokens

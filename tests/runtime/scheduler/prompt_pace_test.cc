@@ -1,0 +1,57 @@
+#include "runtime/scheduler/prompt_pace.h"
+
+#include "gtest/gtest.h"
+
+namespace anyprec {
+namespace {
+
+constexpr absl::Duration kMs = absl::Milliseconds(1);
+constexpr int kMaxRows = 512;
+
+// A chunk takes 8 ms and 40 us a row, as on a GPU that reads all weights once.
+StepCostModel Costs() {
+  StepCostModel costs;
+  for (int rows = 32; rows <= kMaxRows; rows += 32) {
+    costs.Measure({Phase::kPrefill, 4, rows},
+                  8 * kMs + rows * absl::Microseconds(40));
+  }
+  return costs;
+}
+
+TEST(PromptPaceTest, WithoutABudgetChunksAreWhole) {
+  const StepCostModel costs = Costs();
+  PromptPace pace(costs, 2 * kMs, absl::InfiniteDuration(), kMaxRows);
+  EXPECT_EQ(pace.ChunkRows(4), kMaxRows);
+  EXPECT_EQ(pace.RowTime(4), 28.48 * kMs / kMaxRows);
+}
+
+TEST(PromptPaceTest, ChunksFitBetweenTwoTokens) {
+  const StepCostModel costs = Costs();
+  // 19 - 2 ms are left: 9 of them for rows.
+  PromptPace pace(costs, 2 * kMs, 20 * kMs, kMaxRows);
+  EXPECT_EQ(pace.ChunkRows(4), 224);
+  EXPECT_EQ(pace.RowTime(4), 16.96 * kMs / 224);
+  PromptPace roomy(costs, 2 * kMs, 40 * kMs, kMaxRows);
+  EXPECT_EQ(roomy.ChunkRows(4), kMaxRows);
+}
+
+TEST(PromptPaceTest, AChunkHasALeastSize) {
+  const StepCostModel costs = Costs();
+  for (const absl::Duration budget :
+       {5 * kMs, absl::ZeroDuration(), -kMs, -absl::InfiniteDuration()}) {
+    PromptPace pace(costs, 2 * kMs, budget, kMaxRows);
+    EXPECT_EQ(pace.ChunkRows(4), kLeastChunkRows);
+    PromptPace small(costs, 2 * kMs, budget, 7);
+    EXPECT_EQ(small.ChunkRows(4), 7);
+  }
+}
+
+TEST(PromptPaceTest, WhatIsNotMeasuredTakesNoTime) {
+  const StepCostModel none;
+  PromptPace pace(none, 2 * kMs, 20 * kMs, kMaxRows);
+  EXPECT_EQ(pace.ChunkRows(4), kMaxRows);
+  EXPECT_EQ(pace.RowTime(4), absl::ZeroDuration());
+}
+
+}  // namespace
+}  // namespace anyprec
