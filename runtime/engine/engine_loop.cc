@@ -106,8 +106,12 @@ absl::Status EngineLoop::SetPrecisionLimits(const PrecisionLimits& limits) {
 }
 
 EngineStats EngineLoop::Stats() const {
+  const absl::Time now = absl::Now();
   const std::lock_guard lock(mutex_);
-  return stats_;
+  EngineStats stats = stats_;
+  // It wears off while the loop sleeps, too.
+  stats.load_pressure = admission_.Pressure(now);
+  return stats;
 }
 
 absl::Status EngineLoop::Health() const {

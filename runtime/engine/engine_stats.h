@@ -21,6 +21,7 @@ struct EngineStats {
   int kv_blocks_total = 0;
   int kv_blocks_free = 0;
   PrecisionLimits precision_limits;
+  double load_pressure = 1;  // LoadPressure
   // At most kStepCostsAge old; never null.
   std::shared_ptr<const StepCostModel> step_costs =
       std::make_shared<const StepCostModel>();

@@ -69,6 +69,7 @@ class Scheduler {
   // From the next step on.
   void SetLimits(const PrecisionLimits& limits) { limits_ = limits; }
   const PrecisionLimits& limits() const { return limits_; }
+  // LoadPressure, from the next step on.
   void SetPressure(double pressure) { pressure_ = pressure; }
 
   // Plans the next step. Before the next call, pass the plan to Commit(), or

@@ -33,6 +33,9 @@ TEST(EngineMetricsTest, TokensAreCountedForEachLoadedPrecisionFromZeroOn) {
   EngineStats stats;
   stats.prompt_tokens = 7;
   stats.preemptions = 2;
+  stats.prefix_cache_queries = 50;
+  stats.prefix_cache_hits = 40;
+  stats.load_pressure = 2.5;
   stats.generated_tokens_by_bits[4] = 12;
   const Exposition metrics = Expose(stats);
   EXPECT_EQ(metrics.types.at("anyprec_generation_tokens_total"), "counter");
@@ -42,6 +45,9 @@ TEST(EngineMetricsTest, TokensAreCountedForEachLoadedPrecisionFromZeroOn) {
   EXPECT_EQ(metrics.Sum("anyprec_generation_tokens_total"), 12);
   EXPECT_EQ(metrics.Value("anyprec_prompt_tokens_total"), 7);
   EXPECT_EQ(metrics.Value("anyprec_num_preemptions_total"), 2);
+  EXPECT_EQ(metrics.Value("anyprec_prefix_cache_queries_total"), 50);
+  EXPECT_EQ(metrics.Value("anyprec_prefix_cache_hits_total"), 40);
+  EXPECT_EQ(metrics.Value("anyprec_load_pressure"), 2.5);
 }
 
 TEST(EngineMetricsTest, StepsAreAHistogramOverBits) {
