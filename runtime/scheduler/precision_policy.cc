@@ -152,9 +152,9 @@ Rung Forecast::Evaluate(std::vector<int> bits) const {
         std::min(after_first * chunk, prompts - prompts_done[i]);
     const bool prefills = demand.prompt_rows_left > 0;
     if (prefills) {
-      rung.lateness += std::max(
-          absl::ZeroDuration(),
-          pressure_ * first_token[i] - demand.first_token_in);
+      rung.lateness +=
+          std::max(absl::ZeroDuration(),
+                   pressure_ * first_token[i] - demand.first_token_in);
     }
     if ((prefills && first_token[i] > demand.first_token_in * headroom) ||
         step > demand.token_every * headroom ||
