@@ -6,7 +6,6 @@
 #ifndef ANYPREC_SERVER_STEP_COST_CACHE_H_
 #define ANYPREC_SERVER_STEP_COST_CACHE_H_
 
-#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -27,7 +26,8 @@ class StepCostCache {
   // Of the file for `key` in `folder`.
   StepCostCache(const std::string& folder, const std::string& key);
 
-  // NOT_FOUND where there is no file; other errors say what is wrong with it.
+  // NOT_FOUND where there is no file, or one for another key; other errors say
+  // what is wrong with it.
   absl::StatusOr<StepCostModel> Read() const;
 
   // Makes the folder where there is none. Replaces the file as a whole.

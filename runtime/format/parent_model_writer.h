@@ -131,8 +131,8 @@ class ParentModelWriter {
   const Options options_;
   int journal_ = -1;  // file descriptor, locked against other processes
   uint64_t journal_bytes_ = 0;
-  // An earlier run was killed while it moved the finished files.
   bool discarded_earlier_run_ = false;
+  // An earlier run was killed while it moved the finished files.
   bool moving_ = false;
   std::unique_ptr<SafetensorsWriter> tensors_;      // null where moving_
   std::map<int, std::string> notes_;                // of committed layers

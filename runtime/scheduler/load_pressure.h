@@ -34,8 +34,8 @@ class LoadPressure {
   static constexpr double kMost = 4;
 
  private:
-  // At one refusal a second the pressure is about 1 + kRaise * kMemory / 1 s,
-  // 1.5: enough for two or three bits.
+  // At r refusals a second the pressure is about 1 + kRaise * kMemory * r: one
+  // in five seconds makes it 1.5, enough for two or three bits.
   static constexpr double kRaise = 0.5;
   static constexpr absl::Duration kMemory = absl::Seconds(5);
 

@@ -24,6 +24,22 @@ constexpr absl::string_view kLadderName = "load-ladder";
 
 constexpr int kMaxLadderLoad = 1 << 20;
 
+// As kHeadroom, for going up.
+constexpr double kRaiseHeadroom = 0.85;
+
+// Standard deviations above the mean at which answers to come are counted. They
+// come at random, so that their number is about Poisson-distributed. Chosen in
+// simulations: from 3 up few more requests are in time, from 5 up all lose
+// precision.
+constexpr double kBurst = 4;
+
+// The rest of the time is left to answers, however long the prompts were.
+constexpr double kMostPromptShare = 0.8;
+
+// More answers make a step longer, and a longer step more answers: so many
+// times round. What grows beyond keeps no demand anyway.
+constexpr int kLoadRounds = 4;
+
 bool AsksForLatency(const PrecisionDemand& demand) {
   return demand.min_bits < demand.max_bits &&
          std::min({demand.first_token_in, demand.token_every, demand.all_in}) <
@@ -34,7 +50,7 @@ bool AsksForLatency(const PrecisionDemand& demand) {
 struct Rung {
   std::vector<int> bits;
   std::vector<size_t> broken;  // demands that it does not keep
-  absl::Duration lateness;     // of first tokens, in all
+  absl::Duration lateness;     // of their first tokens and of those after
   absl::Duration time;         // until all prompts are computed
 
   bool BetterThan(const Rung& other) const {
@@ -55,24 +71,30 @@ class Forecast {
       : demands_(demands),
         chunk_tokens_(std::max(1, input.prefill_chunk_tokens)),
         pressure_(input.pressure),
+        tokens_per_second_(input.recent.tokens_per_second),
+        time_left_(1 - std::min(input.recent.prompt_share, kMostPromptShare)),
         costs_(costs) {}
 
   Rung Evaluate(std::vector<int> bits) const;
 
  private:
-  absl::Duration DecodeStepTime(std::span<const int> bits) const;
+  absl::Duration DecodeStepTime(std::span<const int> bits, double scale) const;
+  absl::Duration TokenTime(std::span<const int> bits) const;
   absl::Duration ContextTime(const PrecisionDemand& demand) const;
   absl::Duration TokenBudget() const;
 
   const std::span<const PrecisionDemand> demands_;
   const int chunk_tokens_;
   const double pressure_;
+  const double tokens_per_second_;
+  const double time_left_;  // part that prompts to come leave
   const StepCostModel& costs_;
 };
 
-// Time of a step in which every sequence that runs or may start decodes: what
-// those that still prefill will meet as well.
-absl::Duration Forecast::DecodeStepTime(std::span<const int> bits) const {
+// Time of a step in which every sequence that runs or may start decodes, and
+// `scale` times as many: what those that still prefill will meet as well.
+absl::Duration Forecast::DecodeStepTime(std::span<const int> bits,
+                                        double scale) const {
   std::array<RowCount, std::tuple_size_v<BitsHistogram>> groups = {};
   for (size_t i = 0; i < demands_.size(); ++i) {
     if (demands_[i].steps_until_start > 0) continue;
@@ -84,9 +106,29 @@ absl::Duration Forecast::DecodeStepTime(std::span<const int> bits) const {
   for (size_t b = 0; b < groups.size(); ++b) {
     if (groups[b].rows == 0) continue;
     groups[used] = groups[b];
-    groups[used++].bits = static_cast<int>(b);
+    groups[used].bits = static_cast<int>(b);
+    groups[used].rows = static_cast<int>(std::ceil(scale * groups[b].rows));
+    groups[used].context = static_cast<int64_t>(scale * groups[b].context);
+    ++used;
   }
   return costs_.Predict(std::span(groups).first(used));
+}
+
+// Time between two tokens of an answer, if requests go on coming as of late:
+// chunks of their prompts come in between, and the longer a step, the more
+// answers share it.
+absl::Duration Forecast::TokenTime(std::span<const int> bits) const {
+  const auto rows =
+      std::count_if(demands_.begin(), demands_.end(),
+                    [](const auto& d) { return d.steps_until_start == 0; });
+  absl::Duration time = DecodeStepTime(bits, 1) / time_left_;
+  for (int round = 0; round < kLoadRounds && rows > 0; ++round) {
+    const double mean = tokens_per_second_ * absl::ToDoubleSeconds(time);
+    const double most = mean + kBurst * std::sqrt(mean);
+    if (most <= rows) break;
+    time = DecodeStepTime(bits, most / rows) / time_left_;
+  }
+  return time;
 }
 
 // What reading the KV cache adds to the rows of a prompt.
@@ -112,7 +154,8 @@ absl::Duration Forecast::TokenBudget() const {
 Rung Forecast::Evaluate(std::vector<int> bits) const {
   Rung rung;
   rung.bits = std::move(bits);
-  const absl::Duration step = DecodeStepTime(rung.bits);
+  const absl::Duration step = DecodeStepTime(rung.bits, 1);
+  const absl::Duration token_time = TokenTime(rung.bits);
   PromptPace pace(costs_, step, TokenBudget(), chunk_tokens_);
   absl::Duration prompts;
   double chunks = 0;
@@ -148,7 +191,7 @@ Rung Forecast::Evaluate(std::vector<int> bits) const {
     const int after_first = std::max(0, demand.tokens_left - 1);
     // Others' chunks go on in its decode steps, while there are any.
     const absl::Duration all =
-        first_token[i] + after_first * step +
+        first_token[i] + after_first * token_time +
         std::min(after_first * chunk, prompts - prompts_done[i]);
     const bool prefills = demand.prompt_rows_left > 0;
     if (prefills) {
@@ -156,8 +199,11 @@ Rung Forecast::Evaluate(std::vector<int> bits) const {
           std::max(absl::ZeroDuration(),
                    pressure_ * first_token[i] - demand.first_token_in);
     }
+    rung.lateness +=
+        after_first * std::max(absl::ZeroDuration(),
+                               pressure_ * token_time - demand.token_every);
     if ((prefills && first_token[i] > demand.first_token_in * headroom) ||
-        step > demand.token_every * headroom ||
+        token_time > demand.token_every * headroom ||
         all > demand.all_in * headroom) {
       rung.broken.push_back(i);
     }

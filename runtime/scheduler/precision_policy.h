@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "runtime/scheduler/served_load.h"
 #include "runtime/scheduler/step_cost_model.h"
 
 namespace anyprec {
@@ -70,6 +71,8 @@ struct PolicyInput {
   // By which predicted times are multiplied before they are held against what
   // is asked for (LoadPressure).
   double pressure = 1;
+  // What will go on coming.
+  ServedLoad recent;
   PrecisionLimits limits;
 };
 
@@ -79,15 +82,17 @@ struct PolicyInput {
 // demand, the sequences whose demands are broken come down a bit at a time; if
 // that does not keep every demand, all those that ask for latency come down
 // together, and at last all that may: each is kept where it breaks fewer
-// demands, or delays late first tokens less. A step is as slow as the sum of
-// its groups, so that together may be faster than alone. Where no rung keeps
-// every demand, the best of those that break the fewest is taken, as lower is
-// not always faster.
+// demands, or makes tokens less late. A step is as slow as the sum of its
+// groups, so that together may be faster than alone. Where no rung keeps every
+// demand, the best of those that break the fewest is taken, as lower is not
+// always faster. A sequence that asks for no latency stays at its ceiling until
+// then.
 //
-// A sequence that asks for no latency stays at its ceiling until then. A
-// prediction must leave some of the time asked for (kHeadroom), and more of it
-// to go above current_bits (kRaiseHeadroom), so that noise does not move a
-// sequence to and fro.
+// Time per token is predicted with the load that goes on coming (`recent`), and
+// for more answers at once than the mean, as bursts do not announce themselves.
+// All times count `pressure` times as long.
+// A prediction must leave part of the time asked for, and more of it to go
+// above current_bits, so that noise does not move a sequence to and fro.
 //
 // Guarantees: min_bits <= result <= max_bits; deterministic.
 std::vector<int> ChoosePrecisions(const PrecisionPolicy& policy,
@@ -98,9 +103,6 @@ std::vector<int> ChoosePrecisions(const PrecisionPolicy& policy,
 // range.
 int LowestBits(const PrecisionPolicy& policy, const PrecisionLimits& limits,
                int min_bits, int max_bits);
-
-// As kHeadroom, for going up.
-inline constexpr double kRaiseHeadroom = 0.85;
 
 }  // namespace anyprec
 

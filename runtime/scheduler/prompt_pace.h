@@ -36,6 +36,9 @@ class PromptPace {
   // kLeastChunkRows; at least these, or max_chunk_rows.
   int ChunkRows(int bits) { return ChunkOf(bits).rows; }
 
+  // Whether a step with that chunk keeps the budget; the least one may not.
+  bool ChunkFits(int bits) { return Fits(bits, ChunkRows(bits)); }
+
   // What a row of such a chunk takes, the decode rows of its step left out.
   // Zero where the costs are not known.
   absl::Duration RowTime(int bits) { return ChunkOf(bits).row_time; }

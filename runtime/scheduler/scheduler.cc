@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <optional>
 #include <span>
 #include <tuple>
@@ -17,6 +18,11 @@ namespace {
 // Lead or lag against a TPOT target is spread over this many tokens: few enough
 // to catch up soon, enough that one slow step does not upset the precision.
 constexpr int kPaceTokens = 8;
+
+// Prompts wait for answers that are short of time until this many times what
+// they are predicted to take is left. More would make answers late for prompts
+// that had time, less prompts for an error of the prediction.
+constexpr double kPromptMargin = 1.25;
 
 // How long an answer is taken to be that may fill the context, for pacing it
 // against a deadline: a page of text, longer than most answers of a chat. Too
@@ -58,17 +64,38 @@ bool Decodes(const Sequence& sequence) {
 }
 
 // Until the next token of a decoding sequence is due by its TPOT target, or by
-// its share of the deadline.
-absl::Duration NextTokenIn(const Sequence& sequence, absl::Time now) {
+// its share of the deadline. Infinite where even steps of `step` would end it
+// too late: nobody needs to hurry for it.
+absl::Duration NextTokenIn(const Sequence& sequence, absl::Duration step,
+                           absl::Time now) {
   const Request& request = sequence.request;
-  absl::Duration in =
-      (request.deadline - now) / std::max(1, TokensLeft(sequence));
+  const int left = TokensLeft(sequence);
+  absl::Duration in = absl::InfiniteDuration();
+  if (now + left * step <= request.deadline) {
+    in = (request.deadline - now) / std::max(1, left);
+  }
   if (request.precision.slo.tpot.has_value()) {
-    in = std::min(in, sequence.first_token +
-                          sequence.generated() * *request.precision.slo.tpot -
-                          now);
+    const absl::Duration tpot = *request.precision.slo.tpot;
+    const auto due = [&](int token, absl::Duration pace) {
+      return sequence.first_token + (token - 1) * pace;
+    };
+    const int next = sequence.generated() + 1;
+    if (now + left * step <= due(next - 1 + left, tpot)) {
+      // Some of the target is left, so that no answer ends just on it.
+      in = std::min(in, due(next, kHeadroom * tpot) - now);
+    }
   }
   return in;
+}
+
+// When the first token is wanted, if those after it take `step` each.
+absl::Time FirstTokenDue(const Sequence& sequence, absl::Duration step) {
+  const Request& request = sequence.request;
+  if (request.precision.slo.ttft.has_value()) {
+    return sequence.submitted + *request.precision.slo.ttft;
+  }
+  return std::min(sequence.submitted + kPatience,
+                  request.deadline - TokensLeft(sequence) * step);
 }
 
 PrecisionDemand DemandOf(const Sequence& sequence, absl::Time now) {
@@ -194,6 +221,7 @@ void Scheduler::Add(Sequence* sequence) {
 }
 
 void Scheduler::Remove(Sequence* sequence) {
+  served_.AddAnswer(sequence->generated());
   pool_.Free(sequence->blocks);
   sequence->blocks.clear();
   if (waiting_.erase(sequence) == 0) std::erase(running_, sequence);
@@ -332,11 +360,18 @@ void Scheduler::RememberBlocks(Sequence& sequence) {
   }
 }
 
+// Whether there are blocks for all its tokens.
+bool Scheduler::HasBlocks(const Sequence& sequence) const {
+  return pool_.BlocksFor(static_cast<int>(sequence.tokens.size())) <=
+         static_cast<int>(sequence.blocks.size());
+}
+
 // Prompt rows that the next step has time for: all that are allowed, or fewer,
-// so that no decoding sequence gets its next token late.
+// so that no decoding sequence gets its next token late. None only where some
+// sequence decodes in it.
 int Scheduler::ChunkBudget(absl::Time now) const {
+  std::vector<const Sequence*> answers;
   std::vector<RowCount> decodes(std::tuple_size_v<BitsHistogram>);
-  absl::Duration budget = absl::InfiniteDuration();
   int prompt_bits = 0;
   for (const Sequence* const sequence : running_) {
     const int bits = sequence->next_bits;
@@ -344,16 +379,41 @@ int Scheduler::ChunkBudget(absl::Time now) const {
       if (prompt_bits == 0) prompt_bits = bits;
       continue;
     }
+    if (!HasBlocks(*sequence)) continue;
+    answers.push_back(sequence);
     decodes[bits].bits = bits;
     ++decodes[bits].rows;
     decodes[bits].context += sequence->computed;
-    budget = std::min(budget, NextTokenIn(*sequence, now));
   }
   if (prompt_bits == 0) return options_.prefill_chunk_tokens;
   std::erase_if(decodes, [](const RowCount& group) { return group.rows == 0; });
-  return PromptPace(costs_, costs_.Predict(decodes), budget,
-                    options_.prefill_chunk_tokens)
-      .ChunkRows(prompt_bits);
+  const absl::Duration step = costs_.Predict(decodes);
+  absl::Duration budget = absl::InfiniteDuration();
+  for (const Sequence* const answer : answers) {
+    budget = std::min(budget, NextTokenIn(*answer, step, now));
+  }
+  PromptPace pace(costs_, step, budget, options_.prefill_chunk_tokens);
+  if (!pace.ChunkFits(prompt_bits) && PromptsCanWait(pace, step, now)) return 0;
+  return pace.ChunkRows(prompt_bits);
+}
+
+// Whether every prompt that runs is in time even if it begins a little later.
+bool Scheduler::PromptsCanWait(PromptPace& pace, absl::Duration step,
+                               absl::Time now) const {
+  absl::Duration work;
+  for (const Sequence* const sequence : running_) {
+    if (Decodes(*sequence)) continue;
+    // It was preempted in the middle of its answer.
+    if (sequence->generated() > 0) return false;
+    const int bits = sequence->next_bits;
+    const int rows = RowsLeft(*sequence);
+    const double chunks = static_cast<double>(rows) / pace.ChunkRows(bits);
+    work += rows * pace.RowTime(bits) + std::ceil(chunks) * step;
+    if (now + kPromptMargin * work > FirstTokenDue(*sequence, step)) {
+      return false;
+    }
+  }
+  return true;
 }
 
 std::vector<SequenceStep> Scheduler::SelectRows(absl::Time now) const {
@@ -364,10 +424,7 @@ std::vector<SequenceStep> Scheduler::SelectRows(absl::Time now) const {
   for (Sequence* const sequence : running_) {
     const int position = sequence->computed;
     const int pending = sequence->pending_rows();
-    if (pool_.BlocksFor(position + pending) >
-        static_cast<int>(sequence->blocks.size())) {
-      continue;
-    }
+    if (!HasBlocks(*sequence)) continue;
     SequenceStep step;
     step.sequence = sequence;
     step.position = position;
@@ -438,6 +495,7 @@ void Scheduler::ChooseNextBits(absl::Time now) {
   input.num_waiting = num_waiting();
   input.prefill_chunk_tokens = options_.prefill_chunk_tokens;
   input.pressure = pressure_;
+  input.recent = served_.At(now);
   input.limits = limits_;
   const std::vector<int> bits =
       ChoosePrecisions(options_.policy, input, costs_);
@@ -479,6 +537,11 @@ QueueSnapshot Scheduler::Snapshot() const {
 
 void Scheduler::Commit(const StepPlan& plan, std::span<const TokenId> sampled,
                        absl::Time now) {
+  absl::Duration prompt_time;
+  for (const RowCount& group : RowCounts(plan)) {
+    if (group.phase == Phase::kPrefill) prompt_time += costs_.Predict(group);
+  }
+  served_.AddStep(prompt_time, now);
   size_t next_token = 0;
   for (const SequenceStep& step : plan.steps) {
     Sequence& sequence = *step.sequence;

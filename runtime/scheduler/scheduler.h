@@ -13,7 +13,8 @@
 //     fixed precision, or at what an automatic one would get now or above.
 //   - Each step holds one row of every decoding sequence, and prompt rows by
 //     rank up to the chunk budget, which shrinks where a full chunk would make
-//     a decoding sequence miss its time per token.
+//     a decoding sequence miss its time per token, to nothing as long as every
+//     prompt can wait.
 //   - Where no block is left for a decoding sequence, the running sequence of
 //     lowest rank is preempted: it gives up its blocks, waits again, and its
 //     rows are computed anew as they were (sequence.h).
@@ -38,7 +39,9 @@
 #include "runtime/kv/prefix_cache.h"
 #include "runtime/scheduler/admission.h"
 #include "runtime/scheduler/precision_policy.h"
+#include "runtime/scheduler/prompt_pace.h"
 #include "runtime/scheduler/sequence.h"
+#include "runtime/scheduler/served_load.h"
 #include "runtime/scheduler/step_cost_model.h"
 #include "runtime/scheduler/step_plan.h"
 
@@ -111,7 +114,10 @@ class Scheduler {
   std::vector<int32_t> KnownBlocks(const Sequence& sequence, int low_bits,
                                    std::vector<uint8_t>& row_bits) const;
   void RememberBlocks(Sequence& sequence);
+  bool HasBlocks(const Sequence& sequence) const;
   int ChunkBudget(absl::Time now) const;
+  bool PromptsCanWait(PromptPace& pace, absl::Duration step,
+                      absl::Time now) const;
   std::vector<SequenceStep> SelectRows(absl::Time now) const;
 
   const SchedulerOptions options_;
@@ -122,6 +128,7 @@ class Scheduler {
   std::vector<Sequence*> running_;  // by rank
   PrecisionLimits limits_;
   double pressure_ = 1;
+  ServedLoadMeter served_;
   int64_t num_preemptions_ = 0;
   int64_t num_raises_ = 0;
   int64_t num_drops_ = 0;

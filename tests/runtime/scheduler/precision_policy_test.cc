@@ -86,6 +86,33 @@ TEST(PrecisionPolicyTest, UnderPressureTakesLessThanIsAskedFor) {
   EXPECT_EQ(choose(4), 8) << "asks for no latency";
 }
 
+TEST(PrecisionPolicyTest, LeavesTimeForWhatGoesOnComing) {
+  PrecisionDemand demand = Automatic();
+  demand.token_every = 9 * kMs;
+  const auto choose = [&](const ServedLoad& recent) {
+    PolicyInput input;
+    input.demands = {&demand, 1};
+    input.num_running = 1;
+    input.prefill_chunk_tokens = kChunk;
+    input.recent = recent;
+    return ChoosePrecisions(PrecisionPolicy(), input, Costs())[0];
+  };
+  EXPECT_EQ(choose({}), 8);
+  // Prompts take a fifth of the time: 6 bits, 7.5 ms.
+  EXPECT_EQ(choose({.prompt_share = 0.2}), 6);
+  EXPECT_EQ(choose({.prompt_share = 5}), 3);
+  // Steps of 7 ms give 200 tokens a second to 1.4 answers in the mean, 6 in a
+  // burst, and take 9 ms for so many; steps of 6 ms take 8 ms.
+  EXPECT_EQ(choose({.tokens_per_second = 200}), 6);
+  int last = 8;
+  for (int tokens = 0; tokens < 5000; tokens += 10) {
+    const int bits = choose({.tokens_per_second = 1.0 * tokens});
+    ASSERT_LE(bits, last) << tokens;
+    last = bits;
+  }
+  EXPECT_EQ(last, 3);
+}
+
 TEST(PrecisionPolicyTest, SpreadsADeadlineOverTheRemainingTokens) {
   PrecisionDemand demand = Automatic();
   demand.all_in = 650 * kMs;  // 6.5 ms for each of 100 tokens
@@ -188,13 +215,23 @@ TEST(PrecisionPolicyTest, NeverLeavesTheRangeAndIsDeterministic) {
       maybe(demand.token_every);
       maybe(demand.all_in);
     }
-    const std::vector<int> bits = Choose(demands, costs);
+    PolicyInput input;
+    input.demands = demands;
+    input.num_running = static_cast<int>(demands.size());
+    input.prefill_chunk_tokens = kChunk;
+    input.pressure = 1 + 0.1 * (random() % 31);
+    input.recent = {.tokens_per_second = 1.0 * (random() % 2000),
+                    .prompt_share = 0.01 * (random() % 120)};
+    const auto choose = [&] {
+      return ChoosePrecisions(PrecisionPolicy(), input, costs);
+    };
+    const std::vector<int> bits = choose();
     ASSERT_EQ(bits.size(), demands.size());
     for (size_t i = 0; i < bits.size(); ++i) {
       ASSERT_GE(bits[i], demands[i].min_bits);
       ASSERT_LE(bits[i], demands[i].max_bits);
     }
-    ASSERT_EQ(bits, Choose(demands, costs));
+    ASSERT_EQ(bits, choose());
   }
 }
 

@@ -298,11 +298,56 @@ TEST(SchedulerTest, AChunkShrinksForTheSakeOfAnAnswersPace) {
   // An answer that is ahead lends its time.
   for (int step = 0; step < 3; ++step) world.Step();
   EXPECT_GT(second.computed, 4 * 64);
-  // One that is late stops no prompt.
+  // One that can only be late stops no prompt.
   world.Advance(absl::Seconds(10));
   const int before = second.computed;
   world.Step();
-  EXPECT_EQ(second.computed, before + 32);
+  EXPECT_EQ(second.computed, before + 256);
+}
+
+TEST(SchedulerTest, APromptThatHasTimeWaitsForAnAnswerThatHasNone) {
+  World world({.max_sequences = 4, .prefill_chunk_tokens = 256}, 1024);
+  std::mt19937 random(1);
+  Request paced = MakeRequest(RandomPrompt(random, 3), 50);
+  paced.precision.fixed_bits = 8;
+  // A chunk of up to 64 rows and the decode take 48 ms, a step in truth 10 ms:
+  // there is time for a chunk every few steps.
+  paced.precision.slo.tpot = absl::Milliseconds(20);
+  Sequence& answer = world.Add(std::move(paced));
+  world.Step();
+  Request patient = MakeRequest(RandomPrompt(random, 100), 2);
+  patient.precision.slo.ttft = absl::Seconds(1);
+  Sequence& prompt = world.Add(std::move(patient));
+  world.Step();
+  EXPECT_EQ(answer.generated(), 2);
+  EXPECT_EQ(prompt.computed, 0);
+  int steps = 1;
+  while (prompt.computed == 0) {
+    world.Step();
+    ASSERT_LT(++steps, 8);
+  }
+  EXPECT_EQ(prompt.computed, 64);
+
+  Request urgent = MakeRequest(RandomPrompt(random, 100), 2);
+  urgent.precision.slo.ttft = absl::Milliseconds(140);
+  const Sequence& hurried = world.Add(std::move(urgent));
+  world.Step();
+  EXPECT_GE(hurried.computed, 32);
+}
+
+TEST(SchedulerTest, AnAnswerWithoutBlocksKeepsNoPromptWaiting) {
+  World world({.max_sequences = 4, .prefill_chunk_tokens = 64}, 8);
+  std::mt19937 random(1);
+  // The answer has no time for a chunk, and soon no block for its next row: the
+  // prompt, which ranks first, has them.
+  Request prompt = MakeRequest(RandomPrompt(random, 23), 2);
+  prompt.priority = 1;
+  Request paced = MakeRequest(RandomPrompt(random, 3), 20);
+  paced.precision.slo.tpot = absl::Milliseconds(12);
+  world.Add(std::move(paced));
+  world.Step();
+  world.Add(std::move(prompt));
+  world.RunAll();
 }
 
 TEST(SchedulerTest, LimitsHoldFromTheNextStepOn) {
