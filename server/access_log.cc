@@ -38,6 +38,10 @@ std::string AccessLogLine(absl::string_view id, absl::string_view rpc,
     absl::StrAppend(&line, separator, bits, ":", stats.tokens_by_bits[bits]);
     separator = ",";
   }
+  if (stats.draft_tokens > 0) {
+    absl::StrAppend(&line, " drafts=", stats.accepted_draft_tokens, "/",
+                    stats.draft_tokens);
+  }
   absl::StrAppendFormat(&line,
                         " queue=%.1fms ttft=%.1fms tpot=%.2fms "
                         "total=%.1fms",

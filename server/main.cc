@@ -75,6 +75,7 @@ EngineOptions ToEngineOptions(const ServerOptions& options,
   engine.memory_bytes = static_cast<size_t>(limits.memory_bytes.value_or(0));
   engine.kv_cache_bytes = static_cast<size_t>(options.kv_cache_gb * 1e9);
   engine.prefix_cache = options.prefix_cache;
+  engine.speculate = options.speculation == "auto";
   engine.warm_up = absl::Seconds(options.warm_up);
   engine.policy = ParsePrecisionPolicy(options.policy).value();
   return engine;

@@ -131,7 +131,13 @@ FlagSet ServerFlags(ServerOptions& options) {
             "fixed:BITS and load-ladder[:REQUESTS] are there to compare with.");
   flags.Add("kv_cache_gb", &options.kv_cache_gb,
             "Memory for keys and values in GB (10^9 bytes); 0 takes what "
-            "max_sequences contexts need, at most an eighth of the machine's, or its container's.");
+            "max_sequences contexts need, at most an eighth of the machine's, "
+            "or its container's.");
+  flags.Add("speculation", &options.speculation,
+            "For requests that do not say: auto drafts tokens at low precision "
+            "and verifies them at the request's own, where that is predicted "
+            "to be faster.",
+            {"off", "auto"});
   flags.Add("prefix_cache", &options.prefix_cache,
             "Keep the keys and values of prompts, as long as there is room, "
             "for prompts that begin alike.");

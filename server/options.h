@@ -34,6 +34,7 @@ struct ServerOptions {
   std::string policy = "slo";
   double kv_cache_gb = 0;
   bool prefix_cache = true;
+  std::string speculation = "off";
   double warm_up = 3;
   std::string step_cost_cache;
   double drain_timeout = 30;

@@ -230,6 +230,37 @@ PrecisionSpec ConvertPrecision(const v1::PrecisionSpec& message,
   return precision;
 }
 
+SpeculationSpec ConvertSpeculation(const v1::Speculation& message,
+                                   const PrecisionSpec& precision,
+                                   const ServedModel& model,
+                                   const FieldChecker& check) {
+  SpeculationSpec speculation;
+  const int most =
+      ResolveBits(precision, {model.seed_bits, model.max_bits}).max;
+  if (message.has_draft_tokens()) {
+    speculation.draft_tokens = message.draft_tokens();
+    check.InRange("draft_tokens", message.draft_tokens(), 0, kMaxDraftTokens);
+    if (message.draft_tokens() > 0 && most <= model.seed_bits) {
+      check.Fail("draft_tokens",
+                 absl::StrCat("is ", message.draft_tokens(),
+                              "; no precision lies below that of the request, "
+                              "which is ",
+                              most, " at most"));
+    }
+  }
+  if (message.has_draft_bits()) {
+    speculation.draft_bits = message.draft_bits();
+    if (message.draft_bits() < model.seed_bits ||
+        message.draft_bits() >= most) {
+      check.Fail("draft_bits",
+                 absl::StrCat("is ", message.draft_bits(), "; must be in [",
+                              model.seed_bits, ", ", most,
+                              "), below the request's highest precision"));
+    }
+  }
+  return speculation;
+}
+
 std::vector<TokenId> ConvertTokenIds(
     const google::protobuf::RepeatedField<int32_t>& ids, absl::string_view path,
     const ServedModel& model, const FieldChecker& check) {
@@ -407,6 +438,11 @@ absl::StatusOr<GenerationPlan> PlanGeneration(
       ConvertStopping(message.stopping(), model, check.Below("stopping"));
   request.precision =
       ConvertPrecision(message.precision(), model, check.Below("precision"));
+  if (message.has_speculation()) {
+    request.speculation =
+        ConvertSpeculation(message.speculation(), request.precision, model,
+                           check.Below("speculation"));
+  }
   request.priority = message.precision().priority();
   check.InRange("precision.priority", request.priority, -kMaxPriority,
                 kMaxPriority);

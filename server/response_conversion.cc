@@ -43,6 +43,8 @@ v1::Finish ToFinish(const Finish& finish) {
   usage.set_prompt_tokens(finish.stats.prompt_tokens);
   usage.set_completion_tokens(finish.stats.completion_tokens);
   usage.set_cached_prompt_tokens(finish.stats.cached_prompt_tokens);
+  usage.set_draft_tokens(finish.stats.draft_tokens);
+  usage.set_accepted_draft_tokens(finish.stats.accepted_draft_tokens);
   *message.mutable_timings() = ToTimings(finish.stats);
   for (size_t bits = 0; bits < finish.stats.tokens_by_bits.size(); ++bits) {
     if (finish.stats.tokens_by_bits[bits] == 0) continue;

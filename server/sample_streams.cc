@@ -69,6 +69,8 @@ void SampleStreams::Note(const Finish& finish) {
     stats_.tokens_by_bits[bits] += stats.tokens_by_bits[bits];
   }
   stats_.precision_changes += stats.precision_changes;
+  stats_.draft_tokens += stats.draft_tokens;
+  stats_.accepted_draft_tokens += stats.accepted_draft_tokens;
   if (!status_.ok() || finish.status.ok()) return;
   status_ = finish.status;
   if (finish.reason == FinishReason::kCancelled && !cancelled_) {

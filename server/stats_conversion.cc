@@ -35,6 +35,8 @@ v1::ServerState ToServerState(const EngineStats& stats) {
   state.set_resident_bytes(ProcessResidentBytes());
   state.set_prefix_cache_queries(stats.prefix_cache_queries);
   state.set_prefix_cache_hits(stats.prefix_cache_hits);
+  state.set_draft_tokens(stats.draft_tokens);
+  state.set_accepted_draft_tokens(stats.accepted_draft_tokens);
   return state;
 }
 

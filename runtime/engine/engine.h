@@ -43,6 +43,8 @@ struct EngineOptions {
   // Keep the blocks of prompts, for prompts that begin alike, until their room
   // is needed.
   bool prefix_cache = true;
+  // Speculate for requests that do not say, where it is predicted to pay.
+  bool speculate = false;
   PrecisionPolicy policy;
   // How long to measure step times before the first request. Zero: not at all;
   // until first steps of requests have been measured in its place, automatic

@@ -210,21 +210,24 @@ void EngineLoop::Deliver(const StepPlan& plan, std::span<const float> logits) {
   const size_t vocab = options_.limits.vocab_size;
   ANYPREC_CHECK(logits.size() == plan.logit_rows.size() * vocab)
       << logits.size() << " logits for " << plan.logit_rows.size() << " rows";
-  std::vector<TokenId> sampled;
+  std::vector<NewTokens> sampled;
   sampled.reserve(plan.steps.size());
   for (const SequenceStep& step : plan.steps) {
     if (step.num_logits == 0) continue;
-    const TokenId token =
+    NewTokens tokens =
         generations_.at(step.sequence->id)
             ->TakeLogits(step,
                          logits.subspan(step.first_logits * vocab,
                                         step.num_logits * vocab),
                          scratch_);
-    if (step.samples) sampled.push_back(token);
+    if (!step.samples) continue;
+    CountTokens(step, static_cast<int>(tokens.size()));
+    sampled.push_back(std::move(tokens));
   }
   const absl::Time now = absl::Now();
   for (const SequenceStep& step : plan.steps) {
-    if (!step.samples || step.sequence->generated() == 0) continue;
+    if (!step.samples || step.drafts) continue;
+    if (step.sequence->generated() == 0) continue;
     counts_.inter_token_seconds.Add(
         absl::ToDoubleSeconds(now - step.sequence->last_token));
   }
@@ -269,11 +272,18 @@ void EngineLoop::CountStep(const StepPlan& plan) {
     counts_.steps_by_bits[bits] += rows[bits] > 0 ? 1 : 0;
   }
   for (const SequenceStep& step : plan.steps) {
-    if (step.samples) ++counts_.generated_tokens_by_bits[step.bits];
     if (step.phase == Phase::kPrefill && !step.sequence->recomputing()) {
       counts_.prompt_tokens += step.rows;
     }
   }
+}
+
+void EngineLoop::CountTokens(const SequenceStep& step, int tokens) {
+  if (step.drafts) return;
+  counts_.generated_tokens_by_bits[step.bits] += tokens;
+  if (step.num_drafts == 0) return;
+  counts_.draft_tokens += step.num_drafts;
+  counts_.accepted_draft_tokens += tokens - 1;
 }
 
 void EngineLoop::Publish() {

@@ -38,6 +38,8 @@ struct EngineStats {
   BitsHistogram steps_by_bits = {};  // with at least one row at those bits
   int64_t precision_raises = 0;      // within an answer
   int64_t precision_drops = 0;
+  int64_t draft_tokens = 0;           // that were verified
+  int64_t accepted_draft_tokens = 0;  // of them
   Histogram inter_token_seconds = Histogram(InterTokenSecondsBounds());
   // Of the steps that the cost model could predict.
   double predicted_step_seconds = 0;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
+#include "kernels/status_macros.h"
 
 namespace anyprec {
 
@@ -16,6 +17,7 @@ Generation::Generation(uint64_t id, Request request, BitsRange bits,
       sampler_(sequence_.request.sampling, sequence_.request.top_logprobs,
                sequence_.request.prompt,
                sequence_.request.sampling.seed.value_or(seed)),
+      speculative_sampler_(sampler_),
       stop_filter_(sequence_.request.stopping.stop),
       output_(std::make_shared<OutputQueue>()) {
   if (tokenizer != nullptr) {
@@ -32,35 +34,78 @@ std::optional<FinishReason> Generation::Interrupted(absl::Time now) const {
   return std::nullopt;
 }
 
-TokenId Generation::TakeLogits(const SequenceStep& step,
-                               std::span<const float> logits,
-                               SamplerScratch& scratch) {
-  const size_t vocab = limits_.vocab_size;
+NewTokens Generation::TakeLogits(const SequenceStep& step,
+                                 std::span<const float> logits,
+                                 SamplerScratch& scratch) {
+  NewTokens tokens;
+  failure_ = TryTakeLogits(step, logits, scratch, tokens);
+  // The scheduler wants one whatever becomes of it.
+  if (!failure_.ok()) tokens.assign(1, 0);
+  return tokens;
+}
+
+absl::Status Generation::TryTakeLogits(const SequenceStep& step,
+                                       std::span<const float> logits,
+                                       SamplerScratch& scratch,
+                                       NewTokens& tokens) {
   if (request().prompt_logprobs && step.phase == Phase::kPrefill) {
-    // The row of prompt token i gives the probability of token i + 1.
-    const int first = step.position + step.rows - step.num_logits;
-    for (int i = 0; i < step.num_logits; ++i) {
-      if (first + i + 1 >= sequence_.prompt_tokens) break;
-      absl::StatusOr<float> logprob =
-          LogprobOf(logits.subspan(i * vocab, vocab),
-                    sequence_.tokens[first + i + 1], scratch);
-      if (!logprob.ok()) {
-        failure_ = std::move(logprob).status();
-        return 0;
-      }
-      chunk_.prompt_logprobs.push_back(*logprob);
-    }
+    RETURN_IF_ERROR(ScorePrompt(step, logits, scratch));
   }
-  if (!step.samples) return 0;
-  absl::StatusOr<TokenOutput> drawn =
-      sampler_.Sample(logits.last(vocab), sequence_.generated(), scratch);
-  if (!drawn.ok()) {
-    failure_ = std::move(drawn).status();
-    return 0;
+  if (!step.samples) return absl::OkStatus();
+  const int index = sequence_.generated();
+  if (step.drafts) {
+    ASSIGN_OR_RETURN(
+        const TokenId draft,
+        speculative_sampler_.Draft(logits, index, sequence_.draft, scratch));
+    tokens.push_back(draft);
+    return absl::OkStatus();
   }
-  drawn->bits = step.bits;
-  chunk_.tokens.push_back(*std::move(drawn));
-  return chunk_.tokens.back().token;
+  std::vector<TokenOutput> drawn;
+  if (step.num_drafts > 0) {
+    ASSIGN_OR_RETURN(drawn, speculative_sampler_.Verify(
+                                logits, index, sequence_.draft, scratch));
+  } else {
+    ASSIGN_OR_RETURN(
+        TokenOutput token,
+        sampler_.Sample(logits.last(limits_.vocab_size), index, scratch));
+    drawn.push_back(std::move(token));
+  }
+  for (TokenOutput& output : drawn) {
+    output.bits = step.bits;
+    tokens.push_back(output.token);
+    chunk_.tokens.push_back(std::move(output));
+    end_ = TakeToken(tokens.back(), index + static_cast<int>(tokens.size()));
+    if (end_.has_value()) break;  // what was accepted beyond is not wanted
+  }
+  return absl::OkStatus();
+}
+
+// The row of prompt token i gives the probability of token i + 1.
+absl::Status Generation::ScorePrompt(const SequenceStep& step,
+                                     std::span<const float> logits,
+                                     SamplerScratch& scratch) {
+  const size_t vocab = limits_.vocab_size;
+  const int first = step.position + step.rows - step.num_logits;
+  for (int i = 0; i < step.num_logits; ++i) {
+    if (first + i + 1 >= sequence_.prompt_tokens) break;
+    ASSIGN_OR_RETURN(const float logprob,
+                     LogprobOf(logits.subspan(i * vocab, vocab),
+                               sequence_.tokens[first + i + 1], scratch));
+    chunk_.prompt_logprobs.push_back(logprob);
+  }
+  return absl::OkStatus();
+}
+
+// Adds the text of token number `count` of the answer. Returns why the answer
+// ends with it, if it does.
+std::optional<FinishReason> Generation::TakeToken(TokenId token, int count) {
+  const bool stops = IsStopToken(token);
+  if (decoder_.has_value() && !stops) {
+    chunk_.text += stop_filter_.Append(decoder_->Append(token));
+  }
+  if (stops || stop_filter_.matched()) return FinishReason::kStop;
+  if (count >= request().stopping.max_tokens) return FinishReason::kLength;
+  return std::nullopt;
 }
 
 bool Generation::Deliver(const SequenceStep& step, absl::Time now) {
@@ -68,16 +113,15 @@ bool Generation::Deliver(const SequenceStep& step, absl::Time now) {
     Finish(FinishReason::kError, failure_, now);
     return true;
   }
-  std::optional<FinishReason> reason;
-  if (step.samples) {
-    const TokenId token = chunk_.tokens.back().token;
-    if (decoder_.has_value() && !IsStopToken(token)) {
-      chunk_.text += stop_filter_.Append(decoder_->Append(token));
-    }
-    reason = ReasonToFinish(token, now);
-  } else if (request().stopping.max_tokens == 0 &&
-             sequence_.pending_rows() == 0) {
-    reason = Interrupted(now).value_or(FinishReason::kLength);
+  if (step.drafts) return false;
+  std::optional<FinishReason> reason = end_;
+  if (request().stopping.max_tokens == 0 && sequence_.pending_rows() == 0) {
+    reason = FinishReason::kLength;
+  }
+  if (step.samples || reason.has_value()) {
+    // An interruption comes first: an expired request never ends as kLength.
+    const std::optional<FinishReason> interrupted = Interrupted(now);
+    if (interrupted.has_value()) reason = interrupted;
   }
   if (reason.has_value()) {
     Finish(*reason, StatusOf(*reason), now);
@@ -94,17 +138,6 @@ bool Generation::IsStopToken(TokenId token) const {
   };
   return among(stopping.stop_token_ids) ||
          (!stopping.ignore_eos && among(limits_.eos_ids));
-}
-
-// An interruption comes first: an expired request never ends as kLength.
-std::optional<FinishReason> Generation::ReasonToFinish(TokenId token,
-                                                       absl::Time now) const {
-  if (const auto interrupted = Interrupted(now)) return interrupted;
-  if (IsStopToken(token) || stop_filter_.matched()) return FinishReason::kStop;
-  if (sequence_.generated() >= request().stopping.max_tokens) {
-    return FinishReason::kLength;
-  }
-  return std::nullopt;
 }
 
 void Generation::Finish(FinishReason reason, absl::Status status,
@@ -137,6 +170,8 @@ RequestStats Generation::Stats(absl::Time now) const {
   }
   stats.tokens_by_bits = sequence.tokens_by_bits;
   stats.precision_changes = sequence.precision_changes;
+  stats.draft_tokens = sequence.draft_tokens;
+  stats.accepted_draft_tokens = sequence.accepted_draft_tokens;
   return stats;
 }
 

@@ -15,6 +15,7 @@
 #include "runtime/engine/output_queue.h"
 #include "runtime/engine/request_validation.h"
 #include "runtime/engine/sampler.h"
+#include "runtime/engine/speculative_sampler.h"
 #include "runtime/engine/stop_filter.h"
 #include "runtime/scheduler/request.h"
 #include "runtime/scheduler/sequence.h"
@@ -40,13 +41,14 @@ class Generation {
   std::optional<FinishReason> Interrupted(absl::Time now) const;
 
   // Takes the logits [step.num_logits, vocab_size] of its share of a step:
-  // scores prompt rows and draws the next token, if the step samples. Returns
-  // that token, or 0 where there is none or the logits were bad. Deliver()
-  // comes after.
-  TokenId TakeLogits(const SequenceStep& step, std::span<const float> logits,
-                     SamplerScratch& scratch);
+  // scores prompt rows, and draws what the step yields, if it samples: the next
+  // token, a draft, or the drafts that are accepted and one token more, up to
+  // the end of the answer. Returns it, or a token without meaning where the
+  // logits were bad. Deliver() comes after.
+  NewTokens TakeLogits(const SequenceStep& step, std::span<const float> logits,
+                       SamplerScratch& scratch);
 
-  // Hands out what TakeLogits() made, after the sequence took the token in.
+  // Hands out what TakeLogits() made, after the sequence took the tokens in.
   // Returns whether the request is finished, as if by Finish().
   bool Deliver(const SequenceStep& step, absl::Time now);
 
@@ -57,20 +59,28 @@ class Generation {
   void HandOutLast();
 
  private:
+  absl::Status TryTakeLogits(const SequenceStep& step,
+                             std::span<const float> logits,
+                             SamplerScratch& scratch, NewTokens& tokens);
+  absl::Status ScorePrompt(const SequenceStep& step,
+                           std::span<const float> logits,
+                           SamplerScratch& scratch);
+  std::optional<FinishReason> TakeToken(TokenId token, int count);
   bool IsStopToken(TokenId token) const;
-  std::optional<FinishReason> ReasonToFinish(TokenId token,
-                                             absl::Time now) const;
   RequestStats Stats(absl::Time now) const;
 
   const ModelLimits& limits_;
   Sequence sequence_;
   Sampler sampler_;
+  SpeculativeSampler speculative_sampler_;
   std::optional<IncrementalDecoder> decoder_;
   StopFilter stop_filter_;
   const std::shared_ptr<OutputQueue> output_;
 
-  Chunk chunk_;           // what the reader gets next
-  absl::Status failure_;  // of TakeLogits()
+  Chunk chunk_;  // what the reader gets next
+  // What TakeLogits() came to: an error, or the end of the answer.
+  absl::Status failure_;
+  std::optional<FinishReason> end_;
 };
 
 // "DEADLINE_EXCEEDED: ..." and so on, for the reasons that are no success.

@@ -146,6 +146,31 @@ absl::Status ValidatePrecision(const PrecisionSpec& precision,
   return check_slo("precision.slo.tpot", precision.slo.tpot);
 }
 
+absl::Status ValidateSpeculation(const Request& request,
+                                 const ModelLimits& limits) {
+  if (!request.speculation.has_value()) return absl::OkStatus();
+  const SpeculationSpec& spec = *request.speculation;
+  if (spec.draft_tokens.has_value() &&
+      (*spec.draft_tokens < 0 || *spec.draft_tokens > kMaxDraftTokens)) {
+    return Invalid("speculation.draft_tokens", *spec.draft_tokens,
+                   absl::StrCat("[0, ", kMaxDraftTokens, "]"));
+  }
+  const int most =
+      ResolveBits(request.precision, {limits.min_bits, limits.max_bits}).max;
+  if (spec.draft_bits.has_value() &&
+      (*spec.draft_bits < limits.min_bits || *spec.draft_bits >= most)) {
+    return Invalid("speculation.draft_bits", *spec.draft_bits,
+                   absl::StrCat(limits.min_bits, " or more, and less than ",
+                                most, ", the request's highest precision"));
+  }
+  if (spec.draft_tokens.value_or(0) > 0 && most <= limits.min_bits) {
+    return Invalid("speculation.draft_tokens", *spec.draft_tokens,
+                   absl::StrCat("a request above ", limits.min_bits,
+                                " bits, the lowest precision"));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status ValidateRequest(const Request& request,
@@ -154,6 +179,7 @@ absl::Status ValidateRequest(const Request& request,
   RETURN_IF_ERROR(ValidateSampling(request.sampling));
   RETURN_IF_ERROR(ValidateStopping(request.stopping, limits));
   RETURN_IF_ERROR(ValidatePrecision(request.precision, limits));
+  RETURN_IF_ERROR(ValidateSpeculation(request, limits));
   const std::optional<int> top = request.top_logprobs;
   if (top.has_value() && (*top < 0 || *top > kMaxTopLogprobs)) {
     return Invalid("top_logprobs", *top,

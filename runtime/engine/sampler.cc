@@ -8,39 +8,12 @@
 #include <optional>
 
 #include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
+#include "kernels/status_macros.h"
 #include "runtime/engine/logit_math.h"
+#include "runtime/engine/random_stream.h"
 
 namespace anyprec {
 namespace {
-
-// The finalizer of SplitMix64 (Steele, Lea, Flood 2014): a bijection that turns
-// a counter into independent-looking bits.
-uint64_t Mix(uint64_t x) {
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
-  return x ^ (x >> 31);
-}
-
-// The random numbers of one draw: a function of seed and index, so that there
-// is no state to carry from token to token or to restore.
-class RandomStream {
- public:
-  RandomStream(uint64_t seed, int index)
-      : state_(Mix(Mix(seed + kGoldenGamma) +
-                   (static_cast<uint64_t>(index) + 1) * kGoldenGamma)) {}
-
-  // Uniform in [0, 1).
-  double Next() {
-    state_ += kGoldenGamma;
-    return static_cast<double>(Mix(state_) >> 11) * 0x1p-53;
-  }
-
- private:
-  static constexpr uint64_t kGoldenGamma = 0x9e3779b97f4a7c15;
-
-  uint64_t state_;
-};
 
 // By logit, the smaller id first among equals.
 bool Likelier(const ScoredToken& a, const ScoredToken& b) {
@@ -221,6 +194,44 @@ TokenId DrawFromNucleus(std::span<const float> logits,
   }
 }
 
+bool CutsK(const SamplingParams& params, size_t vocab) {
+  return params.top_k > 0 && static_cast<size_t>(params.top_k) < vocab;
+}
+
+bool CutsP(const SamplingParams& params) { return params.top_p < 1.0f; }
+
+// What min_p leaves.
+float LeastLogit(const SamplingParams& params, const Softmax& softmax) {
+  return params.min_p > 0.0f ? softmax.LogitOf(params.min_p)
+                             : -std::numeric_limits<float>::infinity();
+}
+
+// Sets scratch.candidates to what top_k and top_p leave, likeliest first.
+// Returns false where top_p leaves more than it looked at, and candidates mean
+// nothing. REQUIRES: either is on.
+bool SelectNucleus(const SamplingParams& params, std::span<const float> logits,
+                   const Softmax& softmax, SamplerScratch& scratch) {
+  // Most distributions of language models have a nucleus this small.
+  constexpr int kUsualNucleus = 64;
+  const std::span<const float> maxima = scratch.maxima;
+  const bool top_k = CutsK(params, logits.size());
+  std::vector<ScoredToken>& candidates = scratch.candidates;
+  SelectTop(logits, maxima, top_k ? params.top_k : kUsualNucleus, scratch);
+  if (!CutsP(params)) return true;
+  double total = 0;
+  if (top_k) {
+    for (const ScoredToken& candidate : candidates) {
+      total += softmax.Weight(candidate.logit);
+    }
+  } else {
+    total = BlockExpSums(logits, maxima, softmax.max,
+                         softmax.inverse_temperature, scratch.sums);
+  }
+  const size_t count = CountToMass(candidates, softmax, params.top_p * total);
+  if (count > 0) candidates.resize(count);
+  return count > 0 || top_k;
+}
+
 }  // namespace
 
 Sampler::Sampler(const SamplingParams& params, std::optional<int> top_logprobs,
@@ -236,19 +247,41 @@ Sampler::Sampler(const SamplingParams& params, std::optional<int> top_logprobs,
 }
 
 std::span<const float> Sampler::Penalize(std::span<const float> logits,
+                                         std::span<const TokenId> drafts,
                                          SamplerScratch& scratch) const {
+  if (!penalizes_) return logits;
   scratch.logits.assign(logits.begin(), logits.end());
-  for (const auto& [token, uses] : uses_) {
-    if (token < 0 || static_cast<size_t>(token) >= logits.size()) continue;
+  const auto penalize = [&](TokenId token, int uses_in_answer) {
+    if (token < 0 || static_cast<size_t>(token) >= logits.size()) return;
     float& logit = scratch.logits[token];
     logit = logit > 0 ? logit / params_.repetition_penalty
                       : logit * params_.repetition_penalty;
-    if (uses.in_answer > 0) {
+    if (uses_in_answer > 0) {
       logit -= params_.presence_penalty +
-               params_.frequency_penalty * static_cast<float>(uses.in_answer);
+               params_.frequency_penalty * static_cast<float>(uses_in_answer);
     }
+  };
+  absl::flat_hash_map<TokenId, int> drafted;
+  for (const TokenId token : drafts) ++drafted[token];
+  for (const auto& [token, uses] : uses_) {
+    const auto found = drafted.find(token);
+    penalize(token,
+             uses.in_answer + (found == drafted.end() ? 0 : found->second));
+  }
+  for (const auto& [token, count] : drafted) {
+    if (!uses_.contains(token)) penalize(token, count);
   }
   return scratch.logits;
+}
+
+absl::StatusOr<std::span<const float>> Sampler::Scores(
+    std::span<const float> logits, std::span<const TokenId> drafts,
+    SamplerScratch& scratch) const {
+  const std::span<const float> scores = Penalize(logits, drafts, scratch);
+  if (!BlockMaxima(scores, scratch.maxima)) {
+    return absl::InternalError("the logits are not finite");
+  }
+  return scores;
 }
 
 TokenId Sampler::Draw(std::span<const float> logits, float max, int index,
@@ -256,19 +289,15 @@ TokenId Sampler::Draw(std::span<const float> logits, float max, int index,
   RandomStream random(seed_, index);
   const Softmax softmax = {max, 1.0f / params_.temperature};
   const std::span<const float> maxima = scratch.maxima;
-  const float least_logit = params_.min_p > 0.0f
-                                ? softmax.LogitOf(params_.min_p)
-                                : -std::numeric_limits<float>::infinity();
-  const bool cuts_k =
-      params_.top_k > 0 && static_cast<size_t>(params_.top_k) < logits.size();
-  const bool cuts_p = params_.top_p < 1.0f;
+  const float least_logit = LeastLogit(params_, softmax);
+  const bool top_k = CutsK(params_, logits.size());
   std::vector<ScoredToken>& candidates = scratch.candidates;
-  if (params_.min_p > 0.0f && !cuts_k) {
+  if (params_.min_p > 0.0f && !top_k) {
     CollectFrom(logits, maxima, least_logit, candidates);
     // Where they are many, proposals of all tokens are kept often enough.
     constexpr size_t kFewOf = 64;
     if (candidates.size() < logits.size() / kFewOf) {
-      if (cuts_p) {
+      if (CutsP(params_)) {
         std::sort(candidates.begin(), candidates.end(), Likelier);
         const double total = BlockExpSums(
             logits, maxima, max, softmax.inverse_temperature, scratch.sums);
@@ -279,7 +308,7 @@ TokenId Sampler::Draw(std::span<const float> logits, float max, int index,
       return DrawFrom(candidates, softmax, random.Next());
     }
   }
-  if (!cuts_k && !cuts_p) {
+  if (!top_k && !CutsP(params_)) {
     const FullDraw all(logits, maxima, softmax, scratch.ends);
     TokenId token;
     do {
@@ -287,28 +316,11 @@ TokenId Sampler::Draw(std::span<const float> logits, float max, int index,
     } while (logits[token] < least_logit);
     return token;
   }
-
-  // Most distributions of language models have a nucleus this small.
-  constexpr int kUsualNucleus = 64;
-  SelectTop(logits, maxima, cuts_k ? params_.top_k : kUsualNucleus, scratch);
-  if (cuts_p) {
-    double total = 0;
-    if (cuts_k) {
-      for (const ScoredToken& candidate : candidates) {
-        total += softmax.Weight(candidate.logit);
-      }
-    } else {
-      total = BlockExpSums(logits, maxima, max, softmax.inverse_temperature,
-                           scratch.sums);
-    }
-    const double mass = params_.top_p * total;
-    const size_t count = CountToMass(candidates, softmax, mass);
-    if (count > 0) {
-      candidates.resize(count);
-    } else if (!cuts_k) {
-      return DrawFromNucleus(logits, maxima, softmax, mass, least_logit, random,
-                             scratch.ends);
-    }
+  if (!SelectNucleus(params_, logits, softmax, scratch)) {
+    const double total = BlockExpSums(
+        logits, maxima, max, softmax.inverse_temperature, scratch.sums);
+    return DrawFromNucleus(logits, maxima, softmax, params_.top_p * total,
+                           least_logit, random, scratch.ends);
   }
   std::erase_if(candidates, [least_logit](const ScoredToken& candidate) {
     return candidate.logit < least_logit;
@@ -319,25 +331,75 @@ TokenId Sampler::Draw(std::span<const float> logits, float max, int index,
 absl::StatusOr<TokenOutput> Sampler::Sample(std::span<const float> logits,
                                             int index,
                                             SamplerScratch& scratch) {
-  const auto not_finite = [index] {
-    return absl::InternalError(absl::StrCat("the logits of token ", index,
-                                            " of the answer are not finite"));
-  };
-  const std::span<const float> scores =
-      penalizes_ ? Penalize(logits, scratch) : logits;
-  if (!BlockMaxima(scores, scratch.maxima)) return not_finite();
+  ASSIGN_OR_RETURN(const std::span<const float> scores,
+                   Scores(logits, {}, scratch));
   const float max = Largest(scratch.maxima);
+  return Take(greedy() ? ArgMax(scores, scratch.maxima, max)
+                       : Draw(scores, max, index, scratch),
+              logits, scratch);
+}
 
+absl::StatusOr<TokenId> Sampler::Likeliest(std::span<const float> logits,
+                                           std::span<const TokenId> drafts,
+                                           SamplerScratch& scratch) const {
+  ASSIGN_OR_RETURN(const std::span<const float> scores,
+                   Scores(logits, drafts, scratch));
+  return ArgMax(scores, scratch.maxima, Largest(scratch.maxima));
+}
+
+absl::Status Sampler::Probabilities(std::span<const float> logits,
+                                    std::span<const TokenId> drafts,
+                                    SamplerScratch& scratch,
+                                    std::vector<float>& probabilities) const {
+  ASSIGN_OR_RETURN(const std::span<const float> scores,
+                   Scores(logits, drafts, scratch));
+  const std::span<const float> maxima = scratch.maxima;
+  const Softmax softmax = {Largest(maxima), 1.0f / params_.temperature};
+  const float least_logit = LeastLogit(params_, softmax);
+  probabilities.assign(scores.size(), 0);
+  double total = 0;
+  const auto add = [&](const ScoredToken& candidate) {
+    if (candidate.logit < least_logit) return;
+    const float weight = softmax.Weight(candidate.logit);
+    probabilities[candidate.token] = weight;
+    total += weight;
+  };
+  if (CutsK(params_, scores.size()) || CutsP(params_)) {
+    std::vector<ScoredToken>& candidates = scratch.candidates;
+    if (!SelectNucleus(params_, scores, softmax, scratch)) {
+      SelectTop(scores, maxima, scores.size(), scratch);
+      const double all =
+          BlockExpSums(scores, maxima, softmax.max, softmax.inverse_temperature,
+                       scratch.sums);
+      const size_t count =
+          CountToMass(candidates, softmax, params_.top_p * all);
+      if (count > 0) candidates.resize(count);
+    }
+    for (const ScoredToken& candidate : candidates) add(candidate);
+  } else {
+    for (size_t i = 0; i < scores.size(); ++i) {
+      add({scores[i], static_cast<TokenId>(i)});
+    }
+  }
+  for (float& probability : probabilities) {
+    probability = static_cast<float>(probability / total);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<TokenOutput> Sampler::Take(TokenId token,
+                                          std::span<const float> logits,
+                                          SamplerScratch& scratch) {
   TokenOutput output;
-  output.token = params_.temperature < kGreedyTemperature
-                     ? ArgMax(scores, scratch.maxima, max)
-                     : Draw(scores, max, index, scratch);
-  if (penalizes_) ++uses_[output.token].in_answer;
+  output.token = token;
+  if (penalizes_) ++uses_[token].in_answer;
   if (!top_logprobs_.has_value()) return output;
 
-  if (!BlockMaxima(logits, scratch.model_maxima)) return not_finite();
+  if (!BlockMaxima(logits, scratch.model_maxima)) {
+    return absl::InternalError("the logits are not finite");
+  }
   const double log_sum = LogSumExp(logits, scratch.model_maxima, scratch.sums);
-  output.logprob = static_cast<float>(logits[output.token] - log_sum);
+  output.logprob = static_cast<float>(logits[token] - log_sum);
   if (*top_logprobs_ > 0) {
     SelectTop(logits, scratch.model_maxima, *top_logprobs_, scratch);
     for (const ScoredToken& candidate : scratch.candidates) {

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "runtime/scheduler/request.h"
 
@@ -58,9 +59,35 @@ class Sampler {
   absl::StatusOr<TokenOutput> Sample(std::span<const float> logits, int index,
                                      SamplerScratch& scratch);
 
+  // The parts of Sample() that speculation needs (SpeculativeSampler). Below,
+  // `drafts` stand between the answer so far and the token in question.
+
+  bool greedy() const { return params_.temperature < kGreedyTemperature; }
+  uint64_t seed() const { return seed_; }
+
+  // What a greedy sampler takes.
+  absl::StatusOr<TokenId> Likeliest(std::span<const float> logits,
+                                    std::span<const TokenId> drafts,
+                                    SamplerScratch& scratch) const;
+
+  // The distribution that Sample() draws from, [vocab_size]. REQUIRES: not
+  // greedy().
+  absl::Status Probabilities(std::span<const float> logits,
+                             std::span<const TokenId> drafts,
+                             SamplerScratch& scratch,
+                             std::vector<float>& probabilities) const;
+
+  // As if Sample() had drawn `token`.
+  absl::StatusOr<TokenOutput> Take(TokenId token, std::span<const float> logits,
+                                   SamplerScratch& scratch);
+
  private:
   std::span<const float> Penalize(std::span<const float> logits,
+                                  std::span<const TokenId> drafts,
                                   SamplerScratch& scratch) const;
+  absl::StatusOr<std::span<const float>> Scores(std::span<const float> logits,
+                                                std::span<const TokenId> drafts,
+                                                SamplerScratch& scratch) const;
   TokenId Draw(std::span<const float> logits, float max, int index,
                SamplerScratch& scratch) const;
 

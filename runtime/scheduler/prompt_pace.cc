@@ -19,7 +19,8 @@ const PromptPace::Chunk& PromptPace::ChunkOf(int bits) {
   if (chunk.rows > 0) return chunk;
   chunk.rows = max_chunk_rows_;
   if (left_ != absl::InfiniteDuration() && !Fits(bits, max_chunk_rows_)) {
-    // A larger chunk takes longer. `low` fits, or is the least; `high` fits not.
+    // A larger chunk takes longer. `low` fits, or is the least; `high` fits
+    // not.
     int low = 1;
     int high = (max_chunk_rows_ + kLeastChunkRows - 1) / kLeastChunkRows;
     while (high - low > 1) {

@@ -58,6 +58,18 @@ struct PrecisionSpec {
   Slo slo;
 };
 
+// Self-speculative decoding: low planes of the weights draft tokens, and one
+// step at the request's own precision verifies them all. What comes out is what
+// that precision alone would give: the same text where decoding is greedy, the
+// same distribution where it samples (Leviathan et al. 2023). Absent members:
+// as is predicted to be fastest.
+struct SpeculationSpec {
+  std::optional<int> draft_tokens;  // before each verification; 0: off
+  std::optional<int> draft_bits;
+};
+
+inline constexpr int kMaxDraftTokens = 8;
+
 // Precisions, ends included.
 struct BitsRange {
   int min = 0;
@@ -80,6 +92,7 @@ struct Request {
   SamplingParams sampling;
   StopCriteria stopping;
   PrecisionSpec precision;
+  std::optional<SpeculationSpec> speculation;    // absent: the engine's default
   int priority = 0;                              // higher goes first
   absl::Time deadline = absl::InfiniteFuture();  // end to end
   std::optional<int> top_logprobs;  // report log-probabilities, and this many
@@ -114,6 +127,8 @@ struct RequestStats {
   absl::Duration total;
   BitsHistogram tokens_by_bits = {};
   int precision_changes = 0;
+  int draft_tokens = 0;           // that were verified
+  int accepted_draft_tokens = 0;  // of them, now part of the answer
 };
 
 struct Finish {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <iterator>
 #include <optional>
 #include <span>
 #include <tuple>
@@ -18,6 +19,10 @@ namespace {
 // Lead or lag against a TPOT target is spread over this many tokens: few enough
 // to catch up soon, enough that one slow step does not upset the precision.
 constexpr int kPaceTokens = 8;
+
+// Part of a TPOT target that chunks of prompts leave an answer to fall back to,
+// so that none ends just on it. More of it slows prompts down.
+constexpr double kPace = 0.98;
 
 // Prompts wait for answers that are short of time until this many times what
 // they are predicted to take is left. More would make answers late for prompts
@@ -81,8 +86,7 @@ absl::Duration NextTokenIn(const Sequence& sequence, absl::Duration step,
     };
     const int next = sequence.generated() + 1;
     if (now + left * step <= due(next - 1 + left, tpot)) {
-      // Some of the target is left, so that no answer ends just on it.
-      in = std::min(in, due(next, kHeadroom * tpot) - now);
+      in = std::min(in, due(next, kPace * tpot) - now);
     }
   }
   return in;
@@ -147,6 +151,65 @@ BitsRange AllowedBits(const Sequence& sequence, int first, int count,
   return had.has_value() ? BitsRange{*had, *had} : BitsRange{1, 0};
 }
 
+// The next row of an answer; a row of its draft; or, where that is long enough,
+// all that it takes to verify it.
+SequenceStep DecodeStep(Sequence& sequence) {
+  SequenceStep step;
+  step.sequence = &sequence;
+  step.phase = Phase::kDecode;
+  step.samples = true;
+  const int drafted = static_cast<int>(sequence.draft.size());
+  if (drafted < sequence.draft_goal) {
+    step.drafts = true;
+    step.position = sequence.computed + drafted;
+    step.rows = 1;
+    step.bits = sequence.draft_bits;
+  } else {
+    step.num_drafts = drafted;
+    step.position = sequence.computed;
+    step.rows = 1 + drafted;
+    step.bits = sequence.next_bits;
+  }
+  step.num_logits = step.rows;
+  return step;
+}
+
+// Rows of a prompt, or rows that were lost to preemption: of one phase, of one
+// precision, and either all new or all computed before. As many as the budgets
+// allow; perhaps none.
+SequenceStep ChunkStep(Sequence& sequence, int row_budget, int logit_budget) {
+  const int position = sequence.computed;
+  const int pending = sequence.pending_rows();
+  SequenceStep step;
+  step.sequence = &sequence;
+  step.position = position;
+  step.phase = sequence.PhaseOf(position);
+  step.bits = sequence.next_bits;
+  int end = step.phase == Phase::kPrefill ? sequence.prompt_tokens
+                                          : position + pending;
+  const bool recomputing = sequence.recomputing();
+  if (recomputing) {
+    const std::vector<uint8_t>& bits = sequence.row_bits;
+    int run = position;
+    while (run < end && run < static_cast<int>(bits.size()) &&
+           bits[run] == bits[position]) {
+      ++run;
+    }
+    end = run;
+    step.bits = bits[position];
+  }
+  step.rows = std::min(end - position, row_budget);
+  if (sequence.request.prompt_logprobs && step.phase == Phase::kPrefill &&
+      !recomputing) {
+    step.rows = std::min(step.rows, logit_budget);
+    step.num_logits = step.rows;
+  }
+  step.samples =
+      step.rows == pending && sequence.request.stopping.max_tokens > 0;
+  if (step.samples) step.num_logits = std::max(step.num_logits, 1);
+  return step;
+}
+
 // Sorts the steps and spreads their rows out for the model.
 StepPlan LayOut(std::vector<SequenceStep> steps) {
   std::stable_sort(steps.begin(), steps.end(),
@@ -159,8 +222,9 @@ StepPlan LayOut(std::vector<SequenceStep> steps) {
     const Sequence& sequence = *step.sequence;
     const int first_row = static_cast<int>(plan.tokens.size());
     const int end_row = first_row + step.rows;
-    const auto first_token = sequence.tokens.begin() + step.position;
-    plan.tokens.insert(plan.tokens.end(), first_token, first_token + step.rows);
+    for (int row = step.position; row < step.position + step.rows; ++row) {
+      plan.tokens.push_back(sequence.TokenAt(row));
+    }
     plan.sequences.push_back(
         {first_row, step.rows, step.position, sequence.blocks});
     if (plan.groups.empty() || plan.groups.back().phase != step.phase ||
@@ -231,6 +295,7 @@ StepPlan Scheduler::Schedule(absl::Time now) {
   GrowBlockTables();
   ChooseNextBits(now);
   Admit();
+  OpenDraftWindows();
   std::vector<SequenceStep> steps = SelectRows(now);
   for (const SequenceStep& step : steps) {
     if (step.sequence->first_scheduled == absl::InfinitePast()) {
@@ -244,9 +309,10 @@ StepPlan Scheduler::Schedule(absl::Time now) {
 void Scheduler::GrowBlockTables() {
   for (size_t i = 0; i < running_.size(); ++i) {
     Sequence* const sequence = running_[i];
+    // More than it needs where drafts were not accepted.
     const int missing =
-        pool_.BlocksFor(static_cast<int>(sequence->tokens.size())) -
-        static_cast<int>(sequence->blocks.size());
+        std::max(0, pool_.BlocksFor(static_cast<int>(sequence->tokens.size())) -
+                        static_cast<int>(sequence->blocks.size()));
     while (missing > pool_.num_free() && running_.back() != sequence) {
       PreemptLowest();
     }
@@ -263,6 +329,8 @@ void Scheduler::PreemptLowest() {
   victim->blocks.clear();
   victim->cached_blocks = 0;
   victim->computed = 0;
+  victim->draft.clear();
+  victim->draft_goal = 0;
   waiting_.insert(victim);
   ++num_preemptions_;
 }
@@ -360,6 +428,75 @@ void Scheduler::RememberBlocks(Sequence& sequence) {
   }
 }
 
+// For sequences that decode and are in no window: those that were told how many
+// tokens to draft, each by itself; those that leave it to us together, once
+// none of them is in a window any more.
+void Scheduler::OpenDraftWindows() {
+  acceptance_.Fade();
+  std::vector<Sequence*> automatic;
+  bool open = false;
+  for (Sequence* const sequence : running_) {
+    const std::optional<SpeculationSpec>& asked = sequence->request.speculation;
+    if (!Decodes(*sequence) || !HasBlocks(*sequence)) continue;
+    if (!asked.has_value() && !options_.speculate) continue;
+    const SpeculationSpec spec = asked.value_or(SpeculationSpec());
+    if (sequence->draft_goal > 0) {
+      open = open || !spec.draft_tokens.has_value();
+    } else if (!spec.draft_tokens.has_value() && !spec.draft_bits.has_value()) {
+      automatic.push_back(sequence);
+    } else if (spec.draft_tokens != 0) {
+      DraftQuery query;
+      query.least_tokens = spec.draft_tokens.value_or(0);
+      query.most_tokens = spec.draft_tokens.value_or(kMaxDraftTokens);
+      query.bits = options_.draft_bits;
+      if (spec.draft_bits.has_value()) {
+        query.bits = {*spec.draft_bits, *spec.draft_bits};
+      }
+      OpenDraftWindow(*sequence, WindowFor({&sequence, 1}, std::move(query)));
+    }
+  }
+  if (open || automatic.empty()) return;
+  const DraftWindow window =
+      WindowFor(automatic, {.bits = options_.draft_bits});
+  for (Sequence* const sequence : automatic) OpenDraftWindow(*sequence, window);
+}
+
+DraftWindow Scheduler::WindowFor(std::span<Sequence* const> speculating,
+                                 DraftQuery query) const {
+  std::array<RowCount, std::tuple_size_v<BitsHistogram>> inside = {};
+  std::array<RowCount, std::tuple_size_v<BitsHistogram>> outside = {};
+  for (Sequence* const sequence : running_) {
+    if (!Decodes(*sequence)) continue;
+    const bool is_inside = std::find(speculating.begin(), speculating.end(),
+                                     sequence) != speculating.end();
+    RowCount& group = (is_inside ? inside : outside)[sequence->next_bits];
+    group.bits = sequence->next_bits;
+    ++group.rows;
+    group.context += sequence->computed;
+  }
+  const auto any = [](const RowCount& group) { return group.rows > 0; };
+  std::copy_if(inside.begin(), inside.end(),
+               std::back_inserter(query.speculating), any);
+  std::copy_if(outside.begin(), outside.end(), std::back_inserter(query.others),
+               any);
+  return ChooseDraftWindow(query, acceptance_, costs_);
+}
+
+// Drafts no more than the answer may still have, and only where blocks are free
+// beyond those that all who run will want soon.
+void Scheduler::OpenDraftWindow(Sequence& sequence, const DraftWindow& window) {
+  const int room = sequence.request.stopping.max_tokens - sequence.generated();
+  const int goal = std::min(window.tokens, room - 1);
+  if (goal <= 0) return;
+  const int missing = std::max(
+      0, pool_.BlocksFor(static_cast<int>(sequence.tokens.size()) + goal) -
+             static_cast<int>(sequence.blocks.size()));
+  if (missing > 0 && missing + num_running() > pool_.num_free()) return;
+  pool_.Allocate(missing, sequence.blocks);
+  sequence.draft_goal = goal;
+  sequence.draft_bits = window.bits;
+}
+
 // Whether there are blocks for all its tokens.
 bool Scheduler::HasBlocks(const Sequence& sequence) const {
   return pool_.BlocksFor(static_cast<int>(sequence.tokens.size())) <=
@@ -373,17 +510,18 @@ int Scheduler::ChunkBudget(absl::Time now) const {
   std::vector<const Sequence*> answers;
   std::vector<RowCount> decodes(std::tuple_size_v<BitsHistogram>);
   int prompt_bits = 0;
-  for (const Sequence* const sequence : running_) {
-    const int bits = sequence->next_bits;
+  for (Sequence* const sequence : running_) {
     if (!Decodes(*sequence)) {
-      if (prompt_bits == 0) prompt_bits = bits;
+      if (prompt_bits == 0) prompt_bits = sequence->next_bits;
       continue;
     }
     if (!HasBlocks(*sequence)) continue;
     answers.push_back(sequence);
-    decodes[bits].bits = bits;
-    ++decodes[bits].rows;
-    decodes[bits].context += sequence->computed;
+    const SequenceStep step = DecodeStep(*sequence);
+    RowCount& group = decodes[step.bits];
+    group.bits = step.bits;
+    group.rows += step.rows;
+    group.context += int64_t{step.rows} * step.position;
   }
   if (prompt_bits == 0) return options_.prefill_chunk_tokens;
   std::erase_if(decodes, [](const RowCount& group) { return group.rows == 0; });
@@ -422,45 +560,15 @@ std::vector<SequenceStep> Scheduler::SelectRows(absl::Time now) const {
   int row_budget = ChunkBudget(now);
   int logit_budget = options_.max_prompt_logit_rows;
   for (Sequence* const sequence : running_) {
-    const int position = sequence->computed;
-    const int pending = sequence->pending_rows();
     if (!HasBlocks(*sequence)) continue;
-    SequenceStep step;
-    step.sequence = sequence;
-    step.position = position;
-    step.phase = sequence->PhaseOf(position);
-    step.bits = sequence->next_bits;
-    if (step.phase == Phase::kDecode && pending == 1) {
-      step.rows = 1;
-    } else {
-      // One phase, one precision, and either new or recomputed.
-      const bool recomputing = sequence->recomputing();
-      int end = step.phase == Phase::kPrefill ? sequence->prompt_tokens
-                                              : position + pending;
-      if (recomputing) {
-        const std::vector<uint8_t>& bits = sequence->row_bits;
-        int run = position;
-        while (run < end && run < static_cast<int>(bits.size()) &&
-               bits[run] == bits[position]) {
-          ++run;
-        }
-        end = run;
-        step.bits = bits[position];
-      }
-      step.rows = std::min(end - position, row_budget);
-      const bool scores = sequence->request.prompt_logprobs &&
-                          step.phase == Phase::kPrefill && !recomputing;
-      if (scores) {
-        step.rows = std::min(step.rows, logit_budget);
-        logit_budget -= step.rows;
-        step.num_logits = step.rows;
-      }
-      if (step.rows == 0) continue;
-      row_budget -= step.rows;
+    if (Decodes(*sequence)) {
+      steps.push_back(DecodeStep(*sequence));
+      continue;
     }
-    step.samples =
-        step.rows == pending && sequence->request.stopping.max_tokens > 0;
-    if (step.samples) step.num_logits = std::max(step.num_logits, 1);
+    const SequenceStep step = ChunkStep(*sequence, row_budget, logit_budget);
+    if (step.rows == 0) continue;
+    row_budget -= step.rows;
+    if (sequence->request.prompt_logprobs) logit_budget -= step.num_logits;
     steps.push_back(step);
   }
   return steps;
@@ -535,36 +643,68 @@ QueueSnapshot Scheduler::Snapshot() const {
   return snapshot;
 }
 
-void Scheduler::Commit(const StepPlan& plan, std::span<const TokenId> sampled,
+void Scheduler::Commit(const StepPlan& plan, std::span<const NewTokens> sampled,
                        absl::Time now) {
   absl::Duration prompt_time;
   for (const RowCount& group : RowCounts(plan)) {
     if (group.phase == Phase::kPrefill) prompt_time += costs_.Predict(group);
   }
   served_.AddStep(prompt_time, now);
-  size_t next_token = 0;
+  size_t next_sampled = 0;
   for (const SequenceStep& step : plan.steps) {
     Sequence& sequence = *step.sequence;
-    sequence.computed += step.rows;
-    sequence.current_bits = step.bits;
-    if (sequence.computed > static_cast<int>(sequence.row_bits.size())) {
-      sequence.row_bits.resize(sequence.computed,
-                               static_cast<uint8_t>(step.bits));
+    if (!step.samples) {
+      TakeRows(sequence, step.rows, step.bits);
+      continue;
     }
-    RememberBlocks(sequence);
-    if (!step.samples) continue;
-    ANYPREC_CHECK(next_token < sampled.size()) << sampled.size();
-    sequence.tokens.push_back(sampled[next_token++]);
-    if (sequence.generated() == 1) sequence.first_token = now;
+    ANYPREC_CHECK(next_sampled < sampled.size()) << sampled.size();
+    const NewTokens& tokens = sampled[next_sampled++];
+    if (step.drafts) {
+      sequence.draft.push_back(tokens.front());
+      continue;
+    }
+    // Rows of drafts that were not accepted count as never computed.
+    TakeRows(sequence,
+             step.num_drafts > 0 ? static_cast<int>(tokens.size()) : step.rows,
+             step.bits);
+    if (step.num_drafts > 0) TakeVerdict(sequence, tokens);
+    for (const TokenId token : tokens) TakeToken(sequence, token, step.bits);
+    if (sequence.first_token == absl::InfinitePast()) {
+      sequence.first_token = now;
+    }
     sequence.last_token = now;
-    ++sequence.tokens_by_bits[step.bits];
-    if (sequence.last_token_bits != 0 &&
-        sequence.last_token_bits != step.bits) {
-      ++sequence.precision_changes;
-      ++(step.bits > sequence.last_token_bits ? num_raises_ : num_drops_);
-    }
-    sequence.last_token_bits = step.bits;
   }
+}
+
+// The next `rows` rows of the sequence are in its KV cache.
+void Scheduler::TakeRows(Sequence& sequence, int rows, int bits) {
+  sequence.computed += rows;
+  sequence.current_bits = bits;
+  if (sequence.computed > static_cast<int>(sequence.row_bits.size())) {
+    sequence.row_bits.resize(sequence.computed, static_cast<uint8_t>(bits));
+  }
+  RememberBlocks(sequence);
+}
+
+// All but the last of `tokens` were drafted.
+void Scheduler::TakeVerdict(Sequence& sequence, const NewTokens& tokens) {
+  const int drafted = static_cast<int>(sequence.draft.size());
+  const int accepted = static_cast<int>(tokens.size()) - 1;
+  acceptance_.Add(sequence.draft_bits, drafted, accepted);
+  sequence.draft_tokens += drafted;
+  sequence.accepted_draft_tokens += accepted;
+  sequence.draft.clear();
+  sequence.draft_goal = 0;
+}
+
+void Scheduler::TakeToken(Sequence& sequence, TokenId token, int bits) {
+  sequence.tokens.push_back(token);
+  ++sequence.tokens_by_bits[bits];
+  if (sequence.last_token_bits != 0 && sequence.last_token_bits != bits) {
+    ++sequence.precision_changes;
+    ++(bits > sequence.last_token_bits ? num_raises_ : num_drops_);
+  }
+  sequence.last_token_bits = bits;
 }
 
 }  // namespace anyprec

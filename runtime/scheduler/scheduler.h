@@ -15,6 +15,9 @@
 //     rank up to the chunk budget, which shrinks where a full chunk would make
 //     a decoding sequence miss its time per token, to nothing as long as every
 //     prompt can wait.
+//   - Sequences that speculate draft tokens for a few steps, one row each at a
+//     low precision, and verify them in one. Those to whom the cost model gives
+//     a window open it together, so that steps stay of few precisions.
 //   - Where no block is left for a decoding sequence, the running sequence of
 //     lowest rank is preempted: it gives up its blocks, waits again, and its
 //     rows are computed anew as they were (sequence.h).
@@ -42,6 +45,7 @@
 #include "runtime/scheduler/prompt_pace.h"
 #include "runtime/scheduler/sequence.h"
 #include "runtime/scheduler/served_load.h"
+#include "runtime/scheduler/speculation.h"
 #include "runtime/scheduler/step_cost_model.h"
 #include "runtime/scheduler/step_plan.h"
 
@@ -54,6 +58,9 @@ struct SchedulerOptions {
   // They are what takes memory there: one is vocab_size floats.
   int max_prompt_logit_rows = 512;
   bool prefix_cache = true;
+  // Speculate for requests that do not say, where it is predicted to pay.
+  bool speculate = false;
+  BitsRange draft_bits;  // that drafts may run at; served by the model
   PrecisionPolicy policy;
 };
 
@@ -79,9 +86,9 @@ class Scheduler {
   // Remove() its sequences.
   StepPlan Schedule(absl::Time now);
 
-  // The step was computed: `sampled` holds one token for each entry that
+  // The step was computed: `sampled` holds what each entry yielded that
   // samples, in order.
-  void Commit(const StepPlan& plan, std::span<const TokenId> sampled,
+  void Commit(const StepPlan& plan, std::span<const NewTokens> sampled,
               absl::Time now);
 
   // Ends a sequence, waiting or running, and frees its blocks.
@@ -110,6 +117,10 @@ class Scheduler {
   void PreemptLowest();
   void ChooseNextBits(absl::Time now);
   void Admit();
+  void OpenDraftWindows();
+  void OpenDraftWindow(Sequence& sequence, const DraftWindow& window);
+  DraftWindow WindowFor(std::span<Sequence* const> speculating,
+                        DraftQuery query) const;
   bool TakeBlocks(Sequence& sequence);
   std::vector<int32_t> KnownBlocks(const Sequence& sequence, int low_bits,
                                    std::vector<uint8_t>& row_bits) const;
@@ -119,6 +130,9 @@ class Scheduler {
   bool PromptsCanWait(PromptPace& pace, absl::Duration step,
                       absl::Time now) const;
   std::vector<SequenceStep> SelectRows(absl::Time now) const;
+  void TakeRows(Sequence& sequence, int rows, int bits);
+  void TakeVerdict(Sequence& sequence, const NewTokens& tokens);
+  void TakeToken(Sequence& sequence, TokenId token, int bits);
 
   const SchedulerOptions options_;
   BlockPool& pool_;
@@ -128,6 +142,7 @@ class Scheduler {
   std::vector<Sequence*> running_;  // by rank
   PrecisionLimits limits_;
   double pressure_ = 1;
+  AcceptanceRates acceptance_;
   ServedLoadMeter served_;
   int64_t num_preemptions_ = 0;
   int64_t num_raises_ = 0;

@@ -7,7 +7,11 @@
 //      Phase::kDecode, each at row_bits[i]. Preemption sets `computed` to 0 and
 //      keeps row_bits, so that the recomputed rows are what they were, bit for
 //      bit, and the text does not depend on who else was running;
-//   3. the first `cached_blocks` of `blocks` are in the prefix cache.
+//   3. the first `cached_blocks` of `blocks` are in the prefix cache;
+//   4. `draft` follows `tokens` and is no part of them: rows of it may be in
+//   the
+//      KV cache from `computed` on, at draft_bits, until verification computes
+//      them anew. It is empty where draft_goal is 0.
 //
 // A plain value; the engine's thread alone touches it.
 #ifndef ANYPREC_RUNTIME_SCHEDULER_SEQUENCE_H_
@@ -45,6 +49,10 @@ struct Sequence {
   int pending_rows() const {
     return static_cast<int>(tokens.size()) - computed;
   }
+  TokenId TokenAt(int row) const {
+    const int known = static_cast<int>(tokens.size());
+    return row < known ? tokens[row] : draft[row - known];
+  }
   Phase PhaseOf(int row) const {
     return row < prompt_tokens ? Phase::kPrefill : Phase::kDecode;
   }
@@ -67,6 +75,12 @@ struct Sequence {
   int cached_blocks = 0;
   int current_bits = 0;  // of the newest row; 0 before the first
   int next_bits = 0;     // of new rows in the next step
+
+  std::vector<TokenId> draft;  // not verified
+  int draft_goal = 0;          // its length when it is; 0: none is wanted
+  int draft_bits = 0;
+  int draft_tokens = 0;           // that were verified
+  int accepted_draft_tokens = 0;  // of them
 
   int cached_prompt_rows = 0;  // that the prefix cache had when it first ran
   int expected_rows = 0;       // that it may have when it runs next

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "kernels/backend.h"
 #include "runtime/scheduler/sequence.h"
 #include "runtime/scheduler/step_cost_model.h"
@@ -25,8 +26,15 @@ struct SequenceStep {
   int bits = 0;
   int first_logits = 0;  // into StepPlan::logit_rows
   int num_logits = 0;    // for its last rows
-  bool samples = false;  // its last row yields the next token
+  // Its last row yields the next token, or each of its last num_drafts + 1 rows
+  // one, up to the first draft that is not accepted.
+  bool samples = false;
+  int num_drafts = 0;   // of its rows; each is verified by the row before it
+  bool drafts = false;  // what it yields is itself a draft
 };
+
+// What an entry yielded that samples: one token, or with drafts accepted more.
+using NewTokens = absl::InlinedVector<TokenId, 1>;
 
 struct StepPlan {
   std::vector<SequenceStep> steps;

@@ -53,10 +53,12 @@ std::string ToText(const v1::GetStatsResponse& stats) {
   std::string text = absl::StrFormat(
       "requests   %d running, %d waiting, %d preempted\n"
       "KV blocks  %d of %d free\n"
-      "tokens     %d of prompts, %d found in the prefix cache, %d generated\n",
+      "tokens     %d of prompts, %d found in the prefix cache, %d generated\n"
+      "drafts     %d verified, %d accepted\n",
       state.running_requests(), state.waiting_requests(), stats.preemptions(),
       state.kv_blocks_free(), state.kv_blocks_total(), state.prompt_tokens(),
-      state.prefix_cache_hits(), state.generated_tokens());
+      state.prefix_cache_hits(), state.generated_tokens(), state.draft_tokens(),
+      state.accepted_draft_tokens());
   for (const v1::BitsCount& count : stats.generated_tokens_by_bits()) {
     absl::StrAppendFormat(&text, "  %2d bits  %d\n", count.bits(),
                           count.tokens());

@@ -50,6 +50,11 @@ void AddGenerationFlags(GenerationFlags& generation, FlagSet& flags) {
             "client waits a little longer, for what the server says.");
   flags.Add("priority", &generation.priority,
             "Among waiting requests, higher ones go first.");
+  flags.Add("draft_tokens", &generation.draft_tokens,
+            "Speculate: draft so many tokens at low precision before each is "
+            "verified at the request's own. 0: do not.");
+  flags.Add("draft_bits", &generation.draft_bits,
+            "Speculate, with drafts of this precision.");
   flags.Add("max_tokens", &generation.max_tokens,
             "Length limit of the answer; else what the context has room for.");
   flags.Add("stop", &generation.stop,
@@ -81,6 +86,12 @@ v1::GenerateRequest ToRequest(const GenerationFlags& generation) {
   v1::GenerateRequest request;
   SetPrecision(generation, *request.mutable_precision());
   SetSampling(generation, *request.mutable_sampling());
+  if (generation.draft_tokens) {
+    request.mutable_speculation()->set_draft_tokens(*generation.draft_tokens);
+  }
+  if (generation.draft_bits) {
+    request.mutable_speculation()->set_draft_bits(*generation.draft_bits);
+  }
   v1::StoppingCriteria& stopping = *request.mutable_stopping();
   if (generation.max_tokens) stopping.set_max_tokens(*generation.max_tokens);
   stopping.mutable_stop()->Assign(generation.stop.begin(),

@@ -22,6 +22,9 @@ struct GenerationFlags {
   std::optional<double> deadline_ms;
   std::optional<int> priority;
 
+  std::optional<int> draft_tokens;
+  std::optional<int> draft_bits;
+
   std::optional<int> max_tokens;
   std::vector<std::string> stop;
   bool ignore_eos = false;

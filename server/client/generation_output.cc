@@ -46,6 +46,8 @@ nlohmann::json SampleToJson(const v1::GenerateResponse& sample) {
       {"finish_reason", FinishReasonName(finish.reason())},
       {"bits", nlohmann::json::object()},
       {"precision_changes", finish.precision_changes()},
+      {"draft_tokens", finish.usage().draft_tokens()},
+      {"accepted_draft_tokens", finish.usage().accepted_draft_tokens()},
       {"queue_ms", timings.queue_ms()},
       {"ttft_ms", timings.ttft_ms()},
       {"tpot_ms", timings.tpot_ms()},

@@ -57,7 +57,9 @@ nlohmann::json ModelToJson(const v1::GetModelResponse& response) {
         {"generated_tokens", state.generated_tokens()},
         {"resident_bytes", state.resident_bytes()},
         {"prefix_cache_queries", state.prefix_cache_queries()},
-        {"prefix_cache_hits", state.prefix_cache_hits()}}},
+        {"prefix_cache_hits", state.prefix_cache_hits()},
+        {"draft_tokens", state.draft_tokens()},
+        {"accepted_draft_tokens", state.accepted_draft_tokens()}}},
       {"backend", response.backend()},
       {"server_version", response.server_version()},
   };

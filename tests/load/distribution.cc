@@ -28,6 +28,7 @@ Distribution Describe(std::vector<double> samples) {
                 static_cast<double>(samples.size());
   result.p50 = Percentile(samples, 50);
   result.p90 = Percentile(samples, 90);
+  result.p95 = Percentile(samples, 95);
   result.p99 = Percentile(samples, 99);
   result.max = samples.back();
   return result;

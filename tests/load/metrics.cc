@@ -22,7 +22,8 @@ nlohmann::json ToJson(const Distribution& distribution) {
   };
   return {{"count", distribution.count},    {"mean", value(distribution.mean)},
           {"p50", value(distribution.p50)}, {"p90", value(distribution.p90)},
-          {"p99", value(distribution.p99)}, {"max", value(distribution.max)}};
+          {"p95", value(distribution.p95)}, {"p99", value(distribution.p99)},
+          {"max", value(distribution.max)}};
 }
 
 nlohmann::json ToJson(const Attainment& attainment) {

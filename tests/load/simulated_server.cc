@@ -181,9 +181,9 @@ class Simulation {
     const std::vector<RowCount> work = RowCounts(plan);
     const absl::Duration time = options_.table.costs.Predict(work);
     now_ += time;
-    std::vector<TokenId> sampled;
+    std::vector<NewTokens> sampled;
     for (const SequenceStep& step : plan.steps) {
-      if (step.samples) sampled.push_back(0);
+      if (step.samples) sampled.push_back(NewTokens(1, 0));
     }
     scheduler_.Commit(plan, sampled, now_);
     for (const SequenceStep& step : plan.steps) {

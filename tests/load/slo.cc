@@ -1,5 +1,7 @@
 #include "tests/load/slo.h"
 
+#include <algorithm>
+
 namespace anyprec::load {
 namespace {
 
@@ -49,6 +51,13 @@ bool IsShort(const RequestRecord& record) {
              static_cast<size_t>(record.planned_output_tokens);
 }
 
+int TokensBelowFloor(const RequestRecord& record) {
+  return static_cast<int>(std::count_if(
+      record.tokens.begin(), record.tokens.end(), [&](const auto& token) {
+        return token.bits > 0 && token.bits < record.floor_bits;
+      }));
+}
+
 SloResult Judge(const RequestRecord& record, const RequestClass& slo) {
   if (record.outcome == Outcome::kCancelled) return {};
   if (record.outcome != Outcome::kOk || IsShort(record)) {
@@ -63,7 +72,8 @@ SloResult Judge(const RequestRecord& record, const RequestClass& slo) {
     return result;
   }
   const bool met = result.ttft.value_or(true) && result.tpot.value_or(true) &&
-                   result.deadline.value_or(true);
+                   result.deadline.value_or(true) &&
+                   TokensBelowFloor(record) == 0;
   result.verdict = met ? Verdict::kMet : Verdict::kMissed;
   return result;
 }

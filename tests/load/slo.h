@@ -8,7 +8,9 @@
 //   E2E   from the planned arrival to the last token; held to the deadline
 //
 // Refused, failed, lost, expired and cut-short requests miss every SLO they
-// have. Those that the client cancelled are not judged.
+// have. An answer with a token below the floor is not what was asked for
+// either, whatever SLOs it kept. Those that the client cancelled are not
+// judged.
 //
 // Thread-safe: functions without state.
 #ifndef ANYPREC_TESTS_LOAD_SLO_H_
@@ -30,7 +32,7 @@ std::optional<double> E2eMs(const RequestRecord& record);
 
 enum class Verdict {
   kNotJudged,  // cancelled; or of its SLOs none applies (a lone TPOT, 1 token)
-  kMet,        // all SLOs that apply; without any, answered in full
+  kMet,        // all SLOs that apply, and the floor; without any, a full answer
   kMissed,
 };
 
@@ -45,6 +47,9 @@ struct SloResult {
 // An answer with fewer tokens than were asked for: plans set ignore_eos, so
 // nothing but the server can have ended it.
 bool IsShort(const RequestRecord& record);
+
+// Not those whose bits the server did not tell.
+int TokensBelowFloor(const RequestRecord& record);
 
 SloResult Judge(const RequestRecord& record, const RequestClass& slo);
 

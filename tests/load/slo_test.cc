@@ -70,6 +70,20 @@ TEST(SloTest, WhateverIsNotAnsweredMissesAllItsSlos) {
   }
 }
 
+TEST(SloTest, AnAnswerBelowItsFloorIsAMissWhoseSlosWereKept) {
+  RequestRecord record = Answered(0, {100, 101}, /*bits=*/4);
+  record.floor_bits = 4;
+  EXPECT_EQ(Judge(record, Slo(100, 1)).verdict, Verdict::kMet);
+  record.tokens[1].bits = 3;
+  EXPECT_EQ(TokensBelowFloor(record), 1);
+  const SloResult result = Judge(record, Slo(100, 1));
+  EXPECT_EQ(result.verdict, Verdict::kMissed);
+  EXPECT_EQ(result.ttft, true);
+  EXPECT_EQ(result.tpot, true);
+  EXPECT_EQ(Judge(record, Slo(std::nullopt, std::nullopt)).verdict,
+            Verdict::kMissed);
+}
+
 TEST(SloTest, CancelledRequestsAreNotJudged) {
   EXPECT_EQ(Judge(Ended(0, Outcome::kCancelled, 1), Slo(1, 1)).verdict,
             Verdict::kNotJudged);

@@ -63,15 +63,10 @@ void DescribeSamples(Samples& samples, ClassSummary& summary) {
 }
 
 void CheckPromises(const RequestRecord& record, Summary& summary) {
-  int64_t below = 0;
-  int64_t without = 0;
-  for (const TokenArrival& token : record.tokens) {
-    if (token.bits == 0) {
-      ++without;
-    } else if (token.bits < record.floor_bits) {
-      ++below;
-    }
-  }
+  const int64_t below = TokensBelowFloor(record);
+  const int64_t without =
+      std::count_if(record.tokens.begin(), record.tokens.end(),
+                    [](const TokenArrival& token) { return token.bits == 0; });
   summary.tokens_below_floor += below;
   summary.answers_below_floor += below > 0 ? 1 : 0;
   summary.tokens_without_bits += without;

@@ -30,7 +30,7 @@ class Stream {
     const StepPlan plan = scheduler_.Schedule(now_);
     const int bits = plan.steps.at(0).bits;
     now_ += StepTime(bits);
-    scheduler_.Commit(plan, std::vector<TokenId>(1, 7), now_);
+    scheduler_.Commit(plan, std::vector<NewTokens>(1, NewTokens(1, 7)), now_);
     return bits;
   }
 

@@ -19,6 +19,8 @@ constexpr int kBlockTokens = 4;
 constexpr int kSeedBits = 3;
 constexpr int kParentBits = 8;
 constexpr int kVocab = 1000;
+// Few, so that some drafts are right.
+constexpr int kAnswerVocab = 3;
 
 // A scheduler, its pool and a fake model, in virtual time.
 class World {
@@ -55,11 +57,9 @@ class World {
     CheckPlan(plan);
     const std::vector<uint64_t> hashes = model_.Execute(plan);
     now_ += absl::Milliseconds(10);
-    std::vector<TokenId> sampled;
+    std::vector<NewTokens> sampled;
     for (const SequenceStep& step : plan.steps) {
-      if (!step.samples) continue;
-      sampled.push_back(static_cast<TokenId>(
-          hashes[step.first_logits + step.num_logits - 1] % kVocab));
+      if (step.samples) sampled.push_back(TokensOf(step, hashes));
     }
     scheduler_.Commit(plan, sampled, now_);
     for (const SequenceStep& step : plan.steps) {
@@ -70,6 +70,24 @@ class World {
       End(sequence);
     }
     return plan;
+  }
+
+  // What greedy decoding makes of the logits.
+  NewTokens TokensOf(const SequenceStep& step,
+                     const std::vector<uint64_t>& hashes) const {
+    NewTokens tokens;
+    const Sequence& sequence = *step.sequence;
+    const int max_tokens = sequence.request.stopping.max_tokens;
+    for (int i = 0; i <= step.num_drafts; ++i) {
+      const uint64_t hash =
+          hashes[step.first_logits + step.num_logits - 1 - step.num_drafts + i];
+      tokens.push_back(static_cast<TokenId>(hash % kAnswerVocab));
+      const int answered =
+          sequence.generated() + static_cast<int>(tokens.size());
+      if (!step.drafts && answered == max_tokens) break;
+      if (i < step.num_drafts && tokens.back() != sequence.draft[i]) break;
+    }
+    return tokens;
   }
 
   void End(Sequence* sequence) {
@@ -148,12 +166,12 @@ void World::CheckPlan(const StepPlan& plan) const {
       EXPECT_EQ(holders.at(place.blocks[row / kBlockTokens]), 1)
           << "a block belongs to two sequences";
     }
-    EXPECT_GE(step.bits, step.sequence->min_bits);
+    EXPECT_GE(step.bits, step.drafts ? kSeedBits : step.sequence->min_bits);
     EXPECT_LE(step.bits, step.sequence->max_bits);
     const bool decodes =
         step.phase == Phase::kDecode && !step.sequence->recomputing();
     chunk_rows += decodes ? 0 : step.rows;
-    EXPECT_TRUE(!decodes || step.rows == 1) << step.rows;
+    EXPECT_TRUE(!decodes || step.rows == 1 + step.num_drafts) << step.rows;
   }
   ASSERT_EQ(covered, rows);
   EXPECT_LE(chunk_rows, options_.prefill_chunk_tokens);
@@ -182,7 +200,7 @@ std::vector<TokenId> Expected(const Sequence& sequence) {
                               sequence.PhaseOf(static_cast<int>(row)),
                               sequence.row_bits[row]);
     if (row + 1 >= sequence.request.prompt.size()) {
-      tokens.push_back(static_cast<TokenId>(hash % kVocab));
+      tokens.push_back(static_cast<TokenId>(hash % kAnswerVocab));
     }
   }
   return tokens;
@@ -568,6 +586,70 @@ TEST(SchedulerPrefixTest, ThePolicyExpectsWhatIsKept) {
 
 // Any mix of lengths, precisions, priorities, deadlines and cancellations, with
 // a pool so small that preemption is common, and prompts that begin alike.
+TEST(SchedulerSpeculationTest, DraftsAtLowBitsAndVerifiesInOneStep) {
+  World world({.draft_bits = {kSeedBits, kParentBits}}, 64);
+  std::mt19937 random(1);
+  Request request = MakeRequest(RandomPrompt(random, 5), 12);
+  request.precision.fixed_bits = 8;
+  request.speculation = {.draft_tokens = 3, .draft_bits = 4};
+  const Sequence& sequence = world.Add(std::move(request));
+  world.Step();
+  ASSERT_EQ(sequence.generated(), 1);
+  for (int draft = 0; draft < 3; ++draft) {
+    const StepPlan plan = world.Step();
+    EXPECT_EQ(plan.steps[0].bits, 4);
+    EXPECT_EQ(plan.steps[0].position, 5 + draft);
+    EXPECT_EQ(static_cast<int>(sequence.draft.size()), draft + 1);
+    EXPECT_EQ(sequence.generated(), 1);
+  }
+  const StepPlan plan = world.Step();
+  EXPECT_EQ(plan.steps[0].bits, 8);
+  EXPECT_EQ(plan.steps[0].rows, 4);
+  EXPECT_EQ(plan.steps[0].num_logits, 4);
+  EXPECT_TRUE(sequence.draft.empty());
+  EXPECT_GE(sequence.generated(), 2);
+  EXPECT_EQ(sequence.draft_tokens, 3);
+  EXPECT_EQ(sequence.accepted_draft_tokens, sequence.generated() - 2);
+  EXPECT_EQ(sequence.pending_rows(), 1);
+  world.RunAll();
+}
+
+TEST(SchedulerSpeculationTest, NeverDraftsBeyondTheAnswersEnd) {
+  World world({.draft_bits = {kSeedBits, kParentBits}}, 64);
+  std::mt19937 random(1);
+  Request request = MakeRequest(RandomPrompt(random, 5), 3);
+  request.speculation = {.draft_tokens = 8, .draft_bits = 3};
+  const Sequence& sequence = world.Add(std::move(request));
+  world.Step();
+  world.Step();
+  EXPECT_EQ(sequence.draft_goal, 1);
+  world.RunAll();
+}
+
+TEST(SchedulerSpeculationTest, WhoLeavesItToTheSchedulerDraftsTogether) {
+  World world({.max_sequences = 4,
+               .speculate = true,
+               .draft_bits = {kSeedBits, kParentBits}},
+              256);
+  std::mt19937 random(1);
+  const Sequence& first = world.Add(MakeRequest(RandomPrompt(random, 5), 100));
+  world.Step();
+  world.Step();
+  ASSERT_EQ(first.draft.size(), 1u);
+  // One that comes in the middle of a window decodes plainly until it ends.
+  const Sequence& second = world.Add(MakeRequest(RandomPrompt(random, 5), 100));
+  world.Step();
+  while (first.draft_goal > 0) {
+    EXPECT_EQ(second.draft_goal, 0);
+    world.Step();
+  }
+  world.Step();
+  EXPECT_EQ(first.draft.size(), 1u);
+  EXPECT_EQ(second.draft.size(), 1u);
+  EXPECT_EQ(first.draft_goal, second.draft_goal);
+  world.RunAll();
+}
+
 class SchedulerPropertyTest : public testing::TestWithParam<int> {};
 
 TEST_P(SchedulerPropertyTest, LosesNothingAndComputesEachRowAsItWas) {
@@ -576,7 +658,9 @@ TEST_P(SchedulerPropertyTest, LosesNothingAndComputesEachRowAsItWas) {
   const SchedulerOptions options = {
       .max_sequences = 1 + static_cast<int>(random() % 12),
       .prefill_chunk_tokens = 1 + static_cast<int>(random() % 40),
-      .max_prompt_logit_rows = 1 + static_cast<int>(random() % 40)};
+      .max_prompt_logit_rows = 1 + static_cast<int>(random() % 40),
+      .speculate = random() % 2 == 0,
+      .draft_bits = {kSeedBits, kParentBits}};
   World world(options, num_blocks);
   const int longest = num_blocks * kBlockTokens;
   std::vector<std::vector<TokenId>> beginnings;
@@ -619,6 +703,11 @@ TEST_P(SchedulerPropertyTest, LosesNothingAndComputesEachRowAsItWas) {
         request.deadline =
             world.now() + absl::Milliseconds(static_cast<int>(random() % 900));
       }
+    }
+    if (random() % 2 == 0) {
+      SpeculationSpec& speculation = request.speculation.emplace();
+      if (random() % 2 == 0) speculation.draft_tokens = random() % 5;
+      if (random() % 2 == 0) speculation.draft_bits = 3 + random() % 3;
     }
     world.Add(std::move(request));
     ++added;
