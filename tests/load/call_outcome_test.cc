@@ -111,7 +111,7 @@ TEST(GenerateRequestTest, APlanBecomesAMessage) {
   one.max_bits = 6;
   one.ttft_ms = 100;
   one.priority = 2;
-  const v1::GenerateRequest request = MakeGenerateRequest(planned, one, 100);
+  const v1::GenerateRequest request = MakeGenerateRequest(planned, one, 100, 0);
   EXPECT_EQ(request.token_ids().ids_size(), 5);
   EXPECT_EQ(request.stopping().max_tokens(), 7);
   EXPECT_TRUE(request.stopping().ignore_eos());
@@ -127,7 +127,7 @@ TEST(GenerateRequestTest, FixedBitsReplaceTheRangeOnTheWire) {
   one.min_bits = 5;
   one.fixed_bits = 4;
   const v1::GenerateRequest request =
-      MakeGenerateRequest(PlannedRequest(), one, 100);
+      MakeGenerateRequest(PlannedRequest(), one, 100, 0);
   EXPECT_EQ(request.precision().fixed_bits(), 4);
   EXPECT_FALSE(request.precision().has_min_bits());
 }

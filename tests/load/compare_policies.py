@@ -12,33 +12,20 @@ requests get what they ask for, and the goodput and mean bits at each of --rates
 """
 
 import argparse
-import json
-import os
-import subprocess
-import sys
-import tempfile
 
-COLORS = ("#0b6e4f", "#c1666b", "#4a6fa5", "#b98b1c", "#7d5ba6", "#555555")
+import load_runs
+
+COLORS = ("#0b6e4f", "#c1666b", "#4a6fa5", "#b98b1c", "#7d5ba6", "#3e8989",
+          "#a0522d", "#555555")
 
 
 def loadtest(args, policy, *flags):
-    """The report of one run of anyprec-loadtest."""
-    with tempfile.TemporaryDirectory() as folder:
-        report = os.path.join(folder, "report.json")
-        command = [args.loadtest, "--simulate=" + args.costs,
-                   "--policy=" + policy, "--arrivals=trace",
-                   "--trace=" + args.trace, "--classes=" + args.classes,
-                   "--trace_start=%g" % args.trace_start,
-                   "--trace_duration=%g" % args.trace_duration,
-                   "--length_scale=%g" % args.length_scale,
-                   "--json=" + report, *flags]
-        done = subprocess.run(command, stdout=subprocess.DEVNULL,
-                              stderr=subprocess.PIPE, text=True)
-        if done.returncode != 0:
-            sys.exit("compare_policies.py: %s\n%s"
-                     % (" ".join(command), done.stderr))
-        with open(report, encoding="utf-8") as file:
-            return json.load(file)
+    return load_runs.run_loadtest(
+        args.loadtest, "--simulate=" + args.costs, "--policy=" + policy,
+        "--arrivals=trace", "--trace=" + args.trace,
+        "--classes=" + args.classes, "--trace_start=%g" % args.trace_start,
+        "--trace_duration=%g" % args.trace_duration,
+        "--length_scale=%g" % args.length_scale, *flags)
 
 
 def measure(args, policy):
@@ -105,7 +92,7 @@ def write_svg(args, results):
     parts += panel(args, results, "bits", "mean bits of the tokens", 3, 8, 450)
     for i, (color, policy) in enumerate(zip(COLORS, results)):
         parts.append('<text x="%d" y="310" fill="%s">%s</text>'
-                     % (50 + 110 * i, color, policy))
+                     % (50 + 80 * i, color, policy))
     parts.append('<text x="780" y="310" text-anchor="end">requests/s</text>')
     with open(args.svg, "w", encoding="utf-8") as file:
         file.write("\n".join(parts + ["</svg>\n"]))
@@ -124,7 +111,7 @@ def main():
     parser.add_argument("--rates", default="4,6,8,10,12,16,24",
                         help="requests/s, ascending")
     parser.add_argument("--policies", default="slo,load-ladder,fixed:3,fixed:4,"
-                        "fixed:6,fixed:8")
+                        "fixed:5,fixed:6,fixed:7,fixed:8")
     parser.add_argument("--svg", help="where to draw the second table")
     args = parser.parse_args()
     args.rates = [float(rate) for rate in args.rates.split(",")]

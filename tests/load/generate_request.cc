@@ -8,10 +8,10 @@
 namespace anyprec::load {
 
 v1::GenerateRequest MakeGenerateRequest(const PlannedRequest& planned,
-                                        const RequestClass& one,
-                                        int vocab_size) {
+                                        const RequestClass& one, int vocab_size,
+                                        uint64_t run) {
   v1::GenerateRequest request;
-  const std::vector<int32_t> prompt = PromptTokens(planned, vocab_size);
+  const std::vector<int32_t> prompt = PromptTokens(planned, vocab_size, run);
   request.mutable_token_ids()->mutable_ids()->Assign(prompt.begin(),
                                                      prompt.end());
   request.mutable_sampling()->set_temperature(0);

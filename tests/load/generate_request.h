@@ -12,10 +12,10 @@ namespace anyprec::load {
 
 // Token ids of exactly the planned length, greedy, past end-of-text tokens up
 // to the planned output. SLOs are sent with fixed bits too: the server may
-// order its queue by them.
+// order its queue by them. `run` as for PromptTokens().
 v1::GenerateRequest MakeGenerateRequest(const PlannedRequest& planned,
-                                        const RequestClass& one,
-                                        int vocab_size);
+                                        const RequestClass& one, int vocab_size,
+                                        uint64_t run);
 
 }  // namespace anyprec::load
 

@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "absl/random/random.h"
 #include "absl/time/clock.h"
 #include "tests/load/call_outcome.h"
 #include "tests/load/generate_request.h"
@@ -104,6 +105,7 @@ LoadRun::LoadRun(absl::Duration drain_timeout,
       model_(model),
       connections_(connections),
       counters_(counters),
+      prompts_(absl::Uniform<uint64_t>(absl::BitGen())),
       start_(SteadyClock::now()) {
   counters_.Reset(start_.time_since_epoch().count());
 }
@@ -122,8 +124,8 @@ std::shared_ptr<Call> LoadRun::Prepare(const PlannedRequest& planned) {
     cancel_at = planned.at + *planned.cancel_after;
   }
   return std::make_shared<Call>(
-      index, MakeGenerateRequest(planned, one, model_.vocab_size), cancel_at,
-      *this, record);
+      index, MakeGenerateRequest(planned, one, model_.vocab_size, prompts_),
+      cancel_at, *this, record);
 }
 
 void LoadRun::Send(const std::shared_ptr<Call>& call) {

@@ -97,6 +97,7 @@ class LoadRun {
   ConnectionPool& connections_;
   LoadCounters& counters_;
   const SteadyClock::time_point start_;
+  const uint64_t prompts_;  // differs from run to run
 
   // Of the sending thread alone. A deque: calls hold references to elements.
   std::deque<RequestRecord> records_;

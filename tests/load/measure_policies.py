@@ -20,64 +20,25 @@ would give them, and misses those whose floor is above.
 """
 
 import argparse
-import json
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
-import time
+
+import load_runs
 
 
-class Server:
-    """A running server; stopped by stop()."""
-
-    def __init__(self, args, policy, folder):
-        port_file = os.path.join(folder, policy.replace(":", "-") + ".port")
-        self.policy = policy
-        self.process = subprocess.Popen(
-            [args.server, "--model=" + args.model, "--policy=" + policy,
-             "--port=0", "--port_file=" + port_file, "--log_level=error",
-             "--step_cost_cache=" + folder, "--warm_up=%g" % args.warm_up,
-             # The trace tells lengths of prompts, and not which are alike.
-             "--prefix_cache=false"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 300
-        while not os.path.exists(port_file):
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                sys.exit("measure_policies.py: no server for " + policy)
-            time.sleep(0.1)
-        with open(port_file, encoding="ascii") as file:
-            self.target = "127.0.0.1:" + file.read().strip()
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait()
+def loadtest(args, server, *flags):
+    return load_runs.run_loadtest(
+        args.loadtest, "--target=" + server.target, "--arrivals=trace",
+        "--trace=" + args.trace, "--classes=" + args.classes,
+        "--trace_start=%g" % args.trace_start,
+        "--trace_duration=%g" % args.trace_duration,
+        "--length_scale=%g" % args.length_scale, *flags)
 
 
-def loadtest(args, target, *flags):
-    """The report of one run of anyprec-loadtest."""
-    with tempfile.TemporaryDirectory() as folder:
-        report = os.path.join(folder, "report.json")
-        command = [args.loadtest, "--target=" + target, "--arrivals=trace",
-                   "--trace=" + args.trace, "--classes=" + args.classes,
-                   "--trace_start=%g" % args.trace_start,
-                   "--trace_duration=%g" % args.trace_duration,
-                   "--length_scale=%g" % args.length_scale,
-                   "--json=" + report, *flags]
-        done = subprocess.run(command, stdout=subprocess.DEVNULL,
-                              stderr=subprocess.PIPE, text=True)
-        if done.returncode != 0:
-            sys.exit("measure_policies.py: %s\n%s"
-                     % (" ".join(command), done.stderr))
-        with open(report, encoding="utf-8") as file:
-            return json.load(file)
-
-
-def find_base_rate(args, target):
+def find_base_rate(args, server):
     """The rate that the highest precision sustains."""
-    report = loadtest(args, target, "--find_rate=0.9", "--min_rate=1",
+    report = loadtest(args, server, "--find_rate=0.9", "--min_rate=1",
                       "--max_rate=%g" % args.max_rate, "--rate_tolerance=0.1",
                       "--fixed_bits=%d" % args.parent_bits)
     return report["highest_rates"][0]["rate_rps"]
@@ -121,18 +82,22 @@ def main():
         try:
             for policy in policies:
                 served = "slo" if policy.startswith("only:") else policy
-                if served not in servers:
-                    servers[served] = Server(args, served, folder)
+                if served in servers:
+                    continue
+                servers[served] = load_runs.Server(
+                    args.server, args.model, folder, "--policy=" + served,
+                    "--step_cost_cache=" + folder,
+                    "--warm_up=%g" % args.warm_up)
             if args.costs:
                 tables = [f for f in os.listdir(folder) if f.endswith(".json")]
                 shutil.copy(os.path.join(folder, tables[0]), args.costs)
             base = args.base_rate or find_base_rate(
-                args, next(iter(servers.values())).target)
+                args, next(iter(servers.values())))
             print("%d bits alone sustain %.2f requests/s\n"
                   % (args.parent_bits, base))
             print("| requests/s | policy | goodput | bits | TTFT p50 ms | p95 "
                   "| TPOT p95 ms | refused | below floor | without bits |\n"
-                  "|---|---|---|---|---|---|---|---|---|---|")
+                  "|---|---|---|---|---|---|---|---|---|---|", flush=True)
             for factor in args.rates.split(","):
                 rate = base * float(factor)
                 for _ in range(args.repeat):
@@ -141,7 +106,7 @@ def main():
                         if policy.startswith("only:"):
                             flags.append("--fixed_bits=" + policy[5:])
                         server = servers.get(policy) or servers["slo"]
-                        report = loadtest(args, server.target, *flags)
+                        report = loadtest(args, server, *flags)
                         print_row(rate, policy, report["runs"][0]["metrics"])
         finally:
             for server in servers.values():

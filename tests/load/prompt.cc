@@ -7,15 +7,15 @@
 
 namespace anyprec::load {
 
-std::vector<int32_t> PromptTokens(const PlannedRequest& request,
-                                  int vocab_size) {
+std::vector<int32_t> PromptTokens(const PlannedRequest& request, int vocab_size,
+                                  uint64_t run) {
   ANYPREC_CHECK(vocab_size >= 1) << vocab_size;
   const int low = vocab_size / 4;
   const int high = std::max(low, vocab_size / 4 * 3 - 1);
   std::vector<int32_t> ids;
   ids.reserve(request.prompt_tokens);
   const auto append = [&](uint64_t seed, int count) {
-    SeededRandom random(seed);
+    SeededRandom random(seed ^ run);
     for (int i = 0; i < count; ++i) {
       ids.push_back(static_cast<int32_t>(random.Integer(low, high)));
     }

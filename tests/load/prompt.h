@@ -13,10 +13,11 @@ namespace anyprec::load {
 
 // Exactly `request.prompt_tokens` ids of the middle half of the vocabulary, as
 // control and byte tokens lie at its ends. Blocks with equal hash ids are equal
-// in all requests; what follows them is of the request's seed.
+// in all requests of a run; what follows them is of the request's seed. Prompts
+// of another `run` are others: it must not find these in the prefix cache.
 // REQUIRES: vocab_size >= 1.
-std::vector<int32_t> PromptTokens(const PlannedRequest& request,
-                                  int vocab_size);
+std::vector<int32_t> PromptTokens(const PlannedRequest& request, int vocab_size,
+                                  uint64_t run);
 
 }  // namespace anyprec::load
 

@@ -137,13 +137,13 @@ TEST(WorkloadTest, RangesAreReadStrictly) {
 
 TEST(PromptTest, PromptsHaveTheirLengthAndOrdinaryIds) {
   for (const PlannedRequest& request : Plan(5)) {
-    const auto ids = PromptTokens(request, 1000);
+    const auto ids = PromptTokens(request, 1000, 5);
     EXPECT_EQ(ids.size(), static_cast<size_t>(request.prompt_tokens));
     EXPECT_GE(*std::min_element(ids.begin(), ids.end()), 250);
     EXPECT_LT(*std::max_element(ids.begin(), ids.end()), 750);
   }
   PlannedRequest tiny;
-  EXPECT_EQ(PromptTokens(tiny, 1), std::vector<int32_t>{0});
+  EXPECT_EQ(PromptTokens(tiny, 1, 5), std::vector<int32_t>{0});
 }
 
 TEST(PromptTest, EqualHashIdsGiveEqualBlocks) {
@@ -154,14 +154,19 @@ TEST(PromptTest, EqualHashIdsGiveEqualBlocks) {
   a.hash_ids = {7, 8};
   PlannedRequest b = a;
   b.seed = 2;
-  const auto first = PromptTokens(a, 1000);
-  const auto second = PromptTokens(b, 1000);
+  const auto first = PromptTokens(a, 1000, 5);
+  const auto second = PromptTokens(b, 1000, 5);
   EXPECT_TRUE(std::equal(first.begin(), first.begin() + 20, second.begin()));
   EXPECT_NE(first, second);
   b.hash_ids = {7, 9};
-  const auto third = PromptTokens(b, 1000);
+  const auto third = PromptTokens(b, 1000, 5);
   EXPECT_TRUE(std::equal(first.begin(), first.begin() + 10, third.begin()));
   EXPECT_FALSE(std::equal(first.begin(), first.begin() + 20, third.begin()));
+  const auto other_run = PromptTokens(a, 1000, 6);
+  EXPECT_FALSE(
+      std::equal(first.begin(), first.begin() + 10, other_run.begin()));
+  EXPECT_FALSE(
+      std::equal(first.begin() + 20, first.end(), other_run.begin() + 20));
 }
 
 }  // namespace

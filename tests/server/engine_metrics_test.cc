@@ -35,6 +35,8 @@ TEST(EngineMetricsTest, TokensAreCountedForEachLoadedPrecisionFromZeroOn) {
   stats.preemptions = 2;
   stats.prefix_cache_queries = 50;
   stats.prefix_cache_hits = 40;
+  stats.draft_tokens = 30;
+  stats.accepted_draft_tokens = 20;
   stats.load_pressure = 2.5;
   stats.generated_tokens_by_bits[4] = 12;
   const Exposition metrics = Expose(stats);
@@ -47,6 +49,8 @@ TEST(EngineMetricsTest, TokensAreCountedForEachLoadedPrecisionFromZeroOn) {
   EXPECT_EQ(metrics.Value("anyprec_num_preemptions_total"), 2);
   EXPECT_EQ(metrics.Value("anyprec_prefix_cache_queries_total"), 50);
   EXPECT_EQ(metrics.Value("anyprec_prefix_cache_hits_total"), 40);
+  EXPECT_EQ(metrics.Value("anyprec_spec_decode_num_draft_tokens_total"), 30);
+  EXPECT_EQ(metrics.Value("anyprec_spec_decode_num_accepted_tokens_total"), 20);
   EXPECT_EQ(metrics.Value("anyprec_load_pressure"), 2.5);
 }
 

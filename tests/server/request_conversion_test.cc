@@ -95,6 +95,7 @@ TEST_F(RequestConversionTest, AbsentFieldsTakeTheDocumentedDefaults) {
   EXPECT_EQ(request.deadline, absl::InfiniteFuture());
   EXPECT_EQ(request.top_logprobs, std::nullopt);
   EXPECT_FALSE(request.prompt_logprobs);
+  EXPECT_FALSE(request.speculation.has_value());
   EXPECT_EQ(plan->n, 1);
   EXPECT_FALSE(plan->echo);
 }
@@ -137,7 +138,8 @@ TEST_F(RequestConversionTest, EveryFieldArrives) {
       slo { ttft_ms: 100 tpot_ms: 0.5 deadline_ms: 2000 }
     }
     logprobs: 0
-    echo: true)pb");
+    echo: true
+    speculation { draft_tokens: 3 draft_bits: 5 })pb");
   ASSERT_TRUE(plan.ok()) << plan.status();
   const Request& request = plan->request;
   EXPECT_THAT(request.prompt, ElementsAre(1, 2, 3));
@@ -164,6 +166,9 @@ TEST_F(RequestConversionTest, EveryFieldArrives) {
   EXPECT_EQ(request.top_logprobs, 0);
   EXPECT_TRUE(request.prompt_logprobs);
   EXPECT_TRUE(plan->echo);
+  ASSERT_TRUE(request.speculation.has_value());
+  EXPECT_EQ(request.speculation->draft_tokens, 3);
+  EXPECT_EQ(request.speculation->draft_bits, 5);
 }
 
 TEST_F(RequestConversionTest, TheEarlierOfBothDeadlinesHolds) {
@@ -233,6 +238,14 @@ TEST_F(RequestConversionTest, EachWrongFieldIsNamed) {
       {"precision { slo { ttft_ms: 0 } }", "precision.slo.ttft_ms"},
       {"precision { slo { tpot_ms: -1 } }", "precision.slo.tpot_ms"},
       {"precision { slo { deadline_ms: nan } }", "precision.slo.deadline_ms"},
+      {"speculation { draft_tokens: -1 }", "speculation.draft_tokens"},
+      {"speculation { draft_tokens: 9 }", "speculation.draft_tokens"},
+      {"precision { fixed_bits: 3 } speculation { draft_tokens: 1 }",
+       "speculation.draft_tokens"},
+      {"speculation { draft_bits: 2 }", "speculation.draft_bits"},
+      {"speculation { draft_bits: 8 }", "speculation.draft_bits"},
+      {"precision { max_bits: 5 } speculation { draft_bits: 5 }",
+       "speculation.draft_bits"},
       {"logprobs: 21", "logprobs"},
       {"logprobs: -1", "logprobs"},
   };

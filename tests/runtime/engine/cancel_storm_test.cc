@@ -44,6 +44,12 @@ Request RandomRequest(std::mt19937& random) {
     request.precision.min_bits = 3 + below(3);
     if (below(2) == 0) request.precision.slo.tpot = absl::Milliseconds(1);
   }
+  if (below(2) == 0) {
+    request.speculation.emplace();
+    if (request.precision.fixed_bits != 3 && below(2) == 0) {
+      request.speculation->draft_tokens = 1 + below(kMaxDraftTokens);
+    }
+  }
   if (below(3) == 0) {
     request.deadline = absl::Now() + absl::Microseconds(1 + below(20'000));
   }
@@ -116,6 +122,7 @@ TEST(CancelStormTest, EveryRequestEndsOnceAndItsBlocksComeBack) {
   EngineLoopOptions options;
   options.scheduler.max_sequences = 24;
   options.scheduler.prefill_chunk_tokens = 48;
+  options.scheduler.draft_bits = {3, 8};
   options.limits.vocab_size = kVocab;
   options.limits.min_bits = 3;
   options.limits.max_bits = 8;
