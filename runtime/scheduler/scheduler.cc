@@ -12,120 +12,21 @@
 #include "absl/strings/str_cat.h"
 #include "kernels/check.h"
 #include "runtime/scheduler/prompt_pace.h"
+#include "runtime/scheduler/sequence_timing.h"
 
 namespace anyprec {
 namespace {
-
-// Lead or lag against a TPOT target is spread over this many tokens: few enough
-// to catch up soon, enough that one slow step does not upset the precision.
-constexpr int kPaceTokens = 8;
-
-// Part of a TPOT target that chunks of prompts leave an answer to fall back to,
-// so that none ends just on it. More of it slows prompts down.
-constexpr double kPace = 0.98;
 
 // Prompts wait for answers that are short of time until this many times what
 // they are predicted to take is left. More would make answers late for prompts
 // that had time, less prompts for an error of the prediction.
 constexpr double kPromptMargin = 1.25;
 
-// How long an answer is taken to be that may fill the context, for pacing it
-// against a deadline: a page of text, longer than most answers of a chat. Too
-// few cost precision late in a long answer, too many in every short one.
-constexpr int kExpectedAnswerTokens = 256;
-
-// An answer without a length of its own that outgrows what was expected is
-// expected to become twice as long, so that a long one is slowed down by its
-// deadline step by step and not at its end.
-int TokensLeft(const Sequence& sequence) {
-  const StopCriteria& stopping = sequence.request.stopping;
-  const int generated = sequence.generated();
-  if (stopping.max_tokens_given) return stopping.max_tokens - generated;
-  int64_t expected = kExpectedAnswerTokens;
-  while (expected <= generated) expected *= 2;
-  return static_cast<int>(std::min<int64_t>(expected, stopping.max_tokens)) -
-         generated;
-}
-
 // What rank goes by.
 absl::Time DueTime(const Sequence& sequence) {
   const Request& request = sequence.request;
   return DueTime(sequence.submitted, request.precision.slo, request.deadline,
                  request.priority);
-}
-
-// Rows in the KV cache, or for a sequence that waits, what it may find there.
-int RowsDone(const Sequence& sequence) {
-  return sequence.blocks.empty() ? sequence.expected_rows : sequence.computed;
-}
-
-int RowsLeft(const Sequence& sequence) {
-  return static_cast<int>(sequence.tokens.size()) - RowsDone(sequence);
-}
-
-bool Decodes(const Sequence& sequence) {
-  return sequence.pending_rows() == 1 &&
-         sequence.PhaseOf(sequence.computed) == Phase::kDecode;
-}
-
-// Until the next token of a decoding sequence is due by its TPOT target, or by
-// its share of the deadline. Infinite where even steps of `step` would end it
-// too late: nobody needs to hurry for it.
-absl::Duration NextTokenIn(const Sequence& sequence, absl::Duration step,
-                           absl::Time now) {
-  const Request& request = sequence.request;
-  const int left = TokensLeft(sequence);
-  absl::Duration in = absl::InfiniteDuration();
-  if (now + left * step <= request.deadline) {
-    in = (request.deadline - now) / std::max(1, left);
-  }
-  if (request.precision.slo.tpot.has_value()) {
-    const absl::Duration tpot = *request.precision.slo.tpot;
-    const auto due = [&](int token, absl::Duration pace) {
-      return sequence.first_token + (token - 1) * pace;
-    };
-    const int next = sequence.generated() + 1;
-    if (now + left * step <= due(next - 1 + left, tpot)) {
-      in = std::min(in, due(next, kPace * tpot) - now);
-    }
-  }
-  return in;
-}
-
-// When the first token is wanted, if those after it take `step` each.
-absl::Time FirstTokenDue(const Sequence& sequence, absl::Duration step) {
-  const Request& request = sequence.request;
-  if (request.precision.slo.ttft.has_value()) {
-    return sequence.submitted + *request.precision.slo.ttft;
-  }
-  return std::min(sequence.submitted + kPatience,
-                  request.deadline - TokensLeft(sequence) * step);
-}
-
-PrecisionDemand DemandOf(const Sequence& sequence, absl::Time now) {
-  const Request& request = sequence.request;
-  PrecisionDemand demand;
-  demand.min_bits = sequence.min_bits;
-  demand.max_bits = sequence.max_bits;
-  demand.current_bits = sequence.current_bits;
-  demand.prompt_rows_left = Decodes(sequence) ? 0 : RowsLeft(sequence);
-  demand.context_tokens = RowsDone(sequence);
-  demand.tokens_left = TokensLeft(sequence);
-  demand.all_in = request.deadline - now;
-  const Slo& slo = request.precision.slo;
-  const int generated = sequence.generated();
-  if (slo.ttft.has_value() && generated == 0) {
-    demand.first_token_in = sequence.submitted + *slo.ttft - now;
-  }
-  if (slo.tpot.has_value()) {
-    demand.token_every = *slo.tpot;
-    if (generated > 0) {
-      const absl::Duration lead =
-          sequence.first_token + (generated - 1) * *slo.tpot - now;
-      demand.token_every += lead / kPaceTokens;
-    }
-  }
-  return demand;
 }
 
 // The one precision at which `count` rows were computed, or nullopt.
@@ -149,96 +50,6 @@ BitsRange AllowedBits(const Sequence& sequence, int first, int count,
   }
   const std::optional<int> had = BitsOfRows(sequence, first, count);
   return had.has_value() ? BitsRange{*had, *had} : BitsRange{1, 0};
-}
-
-// The next row of an answer; a row of its draft; or, where that is long enough,
-// all that it takes to verify it.
-SequenceStep DecodeStep(Sequence& sequence) {
-  SequenceStep step;
-  step.sequence = &sequence;
-  step.phase = Phase::kDecode;
-  step.samples = true;
-  const int drafted = static_cast<int>(sequence.draft.size());
-  if (drafted < sequence.draft_goal) {
-    step.drafts = true;
-    step.position = sequence.computed + drafted;
-    step.rows = 1;
-    step.bits = sequence.draft_bits;
-  } else {
-    step.num_drafts = drafted;
-    step.position = sequence.computed;
-    step.rows = 1 + drafted;
-    step.bits = sequence.next_bits;
-  }
-  step.num_logits = step.rows;
-  return step;
-}
-
-// Rows of a prompt, or rows that were lost to preemption: of one phase, of one
-// precision, and either all new or all computed before. As many as the budgets
-// allow; perhaps none.
-SequenceStep ChunkStep(Sequence& sequence, int row_budget, int logit_budget) {
-  const int position = sequence.computed;
-  const int pending = sequence.pending_rows();
-  SequenceStep step;
-  step.sequence = &sequence;
-  step.position = position;
-  step.phase = sequence.PhaseOf(position);
-  step.bits = sequence.next_bits;
-  int end = step.phase == Phase::kPrefill ? sequence.prompt_tokens
-                                          : position + pending;
-  const bool recomputing = sequence.recomputing();
-  if (recomputing) {
-    const std::vector<uint8_t>& bits = sequence.row_bits;
-    int run = position;
-    while (run < end && run < static_cast<int>(bits.size()) &&
-           bits[run] == bits[position]) {
-      ++run;
-    }
-    end = run;
-    step.bits = bits[position];
-  }
-  step.rows = std::min(end - position, row_budget);
-  if (sequence.request.prompt_logprobs && step.phase == Phase::kPrefill &&
-      !recomputing) {
-    step.rows = std::min(step.rows, logit_budget);
-    step.num_logits = step.rows;
-  }
-  step.samples =
-      step.rows == pending && sequence.request.stopping.max_tokens > 0;
-  if (step.samples) step.num_logits = std::max(step.num_logits, 1);
-  return step;
-}
-
-// Sorts the steps and spreads their rows out for the model.
-StepPlan LayOut(std::vector<SequenceStep> steps) {
-  std::stable_sort(steps.begin(), steps.end(),
-                   [](const SequenceStep& a, const SequenceStep& b) {
-                     return std::tie(a.phase, a.bits) <
-                            std::tie(b.phase, b.bits);
-                   });
-  StepPlan plan;
-  for (SequenceStep& step : steps) {
-    const Sequence& sequence = *step.sequence;
-    const int first_row = static_cast<int>(plan.tokens.size());
-    const int end_row = first_row + step.rows;
-    for (int row = step.position; row < step.position + step.rows; ++row) {
-      plan.tokens.push_back(sequence.TokenAt(row));
-    }
-    plan.sequences.push_back(
-        {first_row, step.rows, step.position, sequence.blocks});
-    if (plan.groups.empty() || plan.groups.back().phase != step.phase ||
-        plan.groups.back().precision != step.bits) {
-      plan.groups.push_back({first_row, first_row, step.bits, step.phase});
-    }
-    plan.groups.back().end = end_row;
-    step.first_logits = static_cast<int>(plan.logit_rows.size());
-    for (int row = end_row - step.num_logits; row < end_row; ++row) {
-      plan.logit_rows.push_back(row);
-    }
-  }
-  plan.steps = std::move(steps);
-  return plan;
 }
 
 }  // namespace
@@ -302,7 +113,7 @@ StepPlan Scheduler::Schedule(absl::Time now) {
       step.sequence->first_scheduled = now;
     }
   }
-  return LayOut(std::move(steps));
+  return MakeStepPlan(std::move(steps));
 }
 
 // A running sequence holds blocks for all its tokens but the newest one.
@@ -437,7 +248,7 @@ void Scheduler::OpenDraftWindows() {
   bool open = false;
   for (Sequence* const sequence : running_) {
     const std::optional<SpeculationSpec>& asked = sequence->request.speculation;
-    if (!Decodes(*sequence) || !HasBlocks(*sequence)) continue;
+    if (!sequence->decodes() || !HasBlocks(*sequence)) continue;
     if (!asked.has_value() && !options_.speculate) continue;
     const SpeculationSpec spec = asked.value_or(SpeculationSpec());
     if (sequence->draft_goal > 0) {
@@ -466,7 +277,7 @@ DraftWindow Scheduler::WindowFor(std::span<Sequence* const> speculating,
   std::array<RowCount, std::tuple_size_v<BitsHistogram>> inside = {};
   std::array<RowCount, std::tuple_size_v<BitsHistogram>> outside = {};
   for (Sequence* const sequence : running_) {
-    if (!Decodes(*sequence)) continue;
+    if (!sequence->decodes()) continue;
     const bool is_inside = std::find(speculating.begin(), speculating.end(),
                                      sequence) != speculating.end();
     RowCount& group = (is_inside ? inside : outside)[sequence->next_bits];
@@ -511,7 +322,7 @@ int Scheduler::ChunkBudget(absl::Time now) const {
   std::vector<RowCount> decodes(std::tuple_size_v<BitsHistogram>);
   int prompt_bits = 0;
   for (Sequence* const sequence : running_) {
-    if (!Decodes(*sequence)) {
+    if (!sequence->decodes()) {
       if (prompt_bits == 0) prompt_bits = sequence->next_bits;
       continue;
     }
@@ -540,11 +351,11 @@ bool Scheduler::PromptsCanWait(PromptPace& pace, absl::Duration step,
                                absl::Time now) const {
   absl::Duration work;
   for (const Sequence* const sequence : running_) {
-    if (Decodes(*sequence)) continue;
+    if (sequence->decodes()) continue;
     // It was preempted in the middle of its answer.
     if (sequence->generated() > 0) return false;
     const int bits = sequence->next_bits;
-    const int rows = RowsLeft(*sequence);
+    const int rows = sequence->rows_left();
     const double chunks = static_cast<double>(rows) / pace.ChunkRows(bits);
     work += rows * pace.RowTime(bits) + std::ceil(chunks) * step;
     if (now + kPromptMargin * work > FirstTokenDue(*sequence, step)) {
@@ -561,7 +372,7 @@ std::vector<SequenceStep> Scheduler::SelectRows(absl::Time now) const {
   int logit_budget = options_.max_prompt_logit_rows;
   for (Sequence* const sequence : running_) {
     if (!HasBlocks(*sequence)) continue;
-    if (Decodes(*sequence)) {
+    if (sequence->decodes()) {
       steps.push_back(DecodeStep(*sequence));
       continue;
     }
@@ -620,10 +431,10 @@ QueueSnapshot Scheduler::Snapshot() const {
   const auto add = [&](const Sequence& sequence, bool waits) {
     const int bits = LowestBits(options_.policy, limits_, sequence.min_bits,
                                 sequence.max_bits);
-    if (!Decodes(sequence)) {
-      const int rows = RowsLeft(sequence);
+    if (!sequence.decodes()) {
+      const int rows = sequence.rows_left();
       snapshot.prompts.push_back({DueTime(sequence), bits, rows,
-                                  int64_t{rows} * RowsDone(sequence), waits});
+                                  int64_t{rows} * sequence.rows_done(), waits});
     } else if (sequence.request.precision.slo.tpot.has_value()) {
       snapshot.token_budget =
           std::min(snapshot.token_budget, *sequence.request.precision.slo.tpot);

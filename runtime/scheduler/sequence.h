@@ -56,6 +56,15 @@ struct Sequence {
   Phase PhaseOf(int row) const {
     return row < prompt_tokens ? Phase::kPrefill : Phase::kDecode;
   }
+  // Whether all that is pending is the row of the newest token of its answer.
+  bool decodes() const {
+    return pending_rows() == 1 && PhaseOf(computed) == Phase::kDecode;
+  }
+  // Rows in the KV cache; of one that waits, that it may find there.
+  int rows_done() const { return blocks.empty() ? expected_rows : computed; }
+  int rows_left() const {
+    return static_cast<int>(tokens.size()) - rows_done();
+  }
   // Whether row `computed` was computed before, and lost to preemption.
   bool recomputing() const {
     return computed < static_cast<int>(row_bits.size());

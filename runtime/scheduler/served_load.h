@@ -14,40 +14,62 @@ struct ServedLoad {
   double prompt_share = 0;       // of the time, spent on prompts
 };
 
-// Exponential averages. Thread-compatible.
+// The larger of two exponential averages: one that feels a burst within
+// seconds, one that does not forget it in the next lull. Thread-compatible.
 class ServedLoadMeter {
  public:
   // A step that ended at `now`.
   void AddStep(absl::Duration prompt_time, absl::Time now) {
-    const double left = Left(now);
-    tokens_ *= left;
-    prompt_time_ = left * prompt_time_ + prompt_time;
-    updated_ = std::max(updated_, now);
+    short_.AddStep(prompt_time, now);
+    long_.AddStep(prompt_time, now);
   }
 
   // An answer that ended after the last step. Those that run are no sign of
   // others to come.
-  void AddAnswer(int tokens) { tokens_ += tokens; }
+  void AddAnswer(int tokens) {
+    short_.AddAnswer(tokens);
+    long_.AddAnswer(tokens);
+  }
 
   ServedLoad At(absl::Time now) const {
-    const double left = Left(now);
-    return {left * tokens_ / absl::ToDoubleSeconds(kMemory),
-            left * absl::FDivDuration(prompt_time_, kMemory)};
+    const ServedLoad a = short_.At(now);
+    const ServedLoad b = long_.At(now);
+    return {std::max(a.tokens_per_second, b.tokens_per_second),
+            std::max(a.prompt_share, b.prompt_share)};
   }
 
  private:
-  // A few times as long as an answer takes, so that single requests hardly
-  // move it; shorter than a load takes to build up.
-  static constexpr absl::Duration kMemory = absl::Seconds(10);
+  class Average {
+   public:
+    explicit Average(absl::Duration memory) : memory_(memory) {}
 
-  double Left(absl::Time now) const {
-    return std::exp(-absl::FDivDuration(
-        std::max(absl::ZeroDuration(), now - updated_), kMemory));
-  }
+    void AddStep(absl::Duration prompt_time, absl::Time now) {
+      const double left = Left(now);
+      tokens_ *= left;
+      prompt_time_ = left * prompt_time_ + prompt_time;
+      updated_ = std::max(updated_, now);
+    }
+    void AddAnswer(int tokens) { tokens_ += tokens; }
+    ServedLoad At(absl::Time now) const {
+      const double left = Left(now);
+      return {left * tokens_ / absl::ToDoubleSeconds(memory_),
+              left * absl::FDivDuration(prompt_time_, memory_)};
+    }
 
-  double tokens_ = 0;
-  absl::Duration prompt_time_;
-  absl::Time updated_ = absl::InfinitePast();
+   private:
+    double Left(absl::Time now) const {
+      return std::exp(-absl::FDivDuration(
+          std::max(absl::ZeroDuration(), now - updated_), memory_));
+    }
+
+    const absl::Duration memory_;
+    double tokens_ = 0;
+    absl::Duration prompt_time_;
+    absl::Time updated_ = absl::InfinitePast();
+  };
+
+  Average short_ = Average(absl::Seconds(2));
+  Average long_ = Average(absl::Seconds(10));
 };
 
 }  // namespace anyprec

@@ -49,6 +49,18 @@ struct StepPlan {
   bool empty() const { return steps.empty(); }
 };
 
+// The next row of a sequence that decodes; a row of its draft; or, where that
+// is as long as wanted, all that it takes to verify it.
+SequenceStep DecodeStep(Sequence& sequence);
+
+// Rows of a prompt, or rows that were lost to preemption: of one phase, of one
+// precision, and either all new or all computed before. As many as the budgets
+// allow; perhaps none. `logit_budget` is for prompts that are scored.
+SequenceStep ChunkStep(Sequence& sequence, int row_budget, int logit_budget);
+
+// Sorts the steps and spreads their rows out for the model.
+StepPlan MakeStepPlan(std::vector<SequenceStep> steps);
+
 // The rows of a plan by phase and precision, as its groups: what the step will
 // cost.
 std::vector<RowCount> RowCounts(const StepPlan& plan);

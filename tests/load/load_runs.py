@@ -12,21 +12,25 @@ class Server:
     """Started by the constructor, which waits until it serves; see stop()."""
 
     def __init__(self, binary, model, folder, *flags):
-        self._ports = tempfile.mkdtemp(dir=folder)
-        self.process = subprocess.Popen(
-            [binary, "--model=" + model, "--port=0", "--metrics_port=0",
-             "--port_file=" + self._file("port"),
-             "--metrics_port_file=" + self._file("metrics"),
-             "--log_level=error", *flags],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        self._folder = tempfile.mkdtemp(dir=folder)
+        with open(self._file("log"), "wb") as log:
+            self.process = subprocess.Popen(
+                [binary, "--model=" + model, "--port=0", "--metrics_port=0",
+                 "--port_file=" + self._file("port"),
+                 "--metrics_port_file=" + self._file("metrics"),
+                 "--log_level=error", *flags],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                stderr=log)
         deadline = time.monotonic() + 300
         while not os.path.exists(self._file("port")):
             if self.process.poll() is not None or time.monotonic() > deadline:
-                sys.exit("no server: %s %s" % (binary, " ".join(flags)))
+                with open(self._file("log"), encoding="utf-8") as log:
+                    sys.exit("no server: %s %s\n%s"
+                             % (binary, " ".join(flags), log.read()))
             time.sleep(0.1)
 
     def _file(self, name):
-        return os.path.join(self._ports, name)
+        return os.path.join(self._folder, name)
 
     def _port(self, name):
         with open(self._file(name), encoding="ascii") as file:

@@ -6,13 +6,14 @@
         --loadtest=bazel-bin/tests/load/anyprec-loadtest --model=MODEL \\
         --classes=tests/load/classes/chat_cpu.json \\
         --trace=AzureLLMInferenceTrace_conv.csv --trace_start=720 \\
-        --trace_duration=40 --length_scale=0.1
+        --trace_duration=12 --repeat=6 --length_scale=0.1
 
 Starts one server for each policy, all on the step times that the first one
 measured; finds the rate at which the highest precision gets 90 % of the requests
-what they ask for, unless --base_rate gives it; and takes the policies in turn at
-each of --rates times that, so that all of them meet the same hour of the machine.
-Prints a table in Markdown.
+what they ask for, unless --base_rate gives it; and at each of --rates times that
+takes the policies in turn, --repeat times, each time on the next stretch of the
+trace, so that all of them meet the same hours of the machine. Prints a table in
+Markdown, a row for each policy over all its requests.
 
 "fixed:B" is a server with --policy=fixed:B, which keeps to each request's own
 range; "only:B" asks for B bits in every request, as a server with one precision
@@ -20,6 +21,7 @@ would give them, and misses those whose floor is above.
 """
 
 import argparse
+import csv
 import os
 import shutil
 import tempfile
@@ -27,31 +29,54 @@ import tempfile
 import load_runs
 
 
-def loadtest(args, server, *flags):
+def loadtest(args, server, start, *flags):
     return load_runs.run_loadtest(
         args.loadtest, "--target=" + server.target, "--arrivals=trace",
         "--trace=" + args.trace, "--classes=" + args.classes,
-        "--trace_start=%g" % args.trace_start,
+        "--trace_start=%g" % start,
         "--trace_duration=%g" % args.trace_duration,
-        "--length_scale=%g" % args.length_scale, *flags)
+        "--length_scale=%g" % args.length_scale, "--warm_up=2", *flags)
 
 
 def find_base_rate(args, server):
     """The rate that the highest precision sustains."""
-    report = loadtest(args, server, "--find_rate=0.9", "--min_rate=1",
-                      "--max_rate=%g" % args.max_rate, "--rate_tolerance=0.1",
+    report = loadtest(args, server, args.trace_start, "--find_rate=0.9",
+                      "--min_rate=1", "--max_rate=%g" % args.max_rate,
+                      "--rate_tolerance=0.1",
                       "--fixed_bits=%d" % args.parent_bits)
     return report["highest_rates"][0]["rate_rps"]
 
 
-def print_row(rate, policy, metrics):
-    requests = metrics["requests"]
-    print("| %.2f | %s | %.1f %% | %.2f | %.0f | %.0f | %.1f | %d | %d | %d |" % (
-        rate, policy, 100 * metrics["goodput"], metrics["mean_bits"],
-        metrics["ttft_ms"]["p50"], metrics["ttft_ms"]["p95"],
-        metrics["tpot_ms"]["p95"], requests["refused"],
-        metrics["answers_below_floor"], metrics["answers_without_bits"]),
-        flush=True)
+def requests_of(args, server, start, *flags):
+    """One run's measured requests, as rows of its CSV file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "requests.csv")
+        loadtest(args, server, start, "--csv=" + path, *flags)
+        with open(path, newline="", encoding="utf-8") as file:
+            return [r for r in csv.DictReader(file) if r["measured"] == "1"]
+
+
+def percentile(requests, column, percent):
+    values = sorted(float(r[column]) for r in requests if r[column])
+    return values[round(percent / 100 * (len(values) - 1))] if values else 0
+
+
+def print_row(rate, policy, requests):
+    judged = [r for r in requests if r["verdict"] in ("met", "missed")]
+    missed = sum(r["verdict"] == "missed" for r in judged)
+    answered = [r for r in requests if r["mean_bits"]]
+    tokens = sum(int(r["output_tokens"]) for r in answered)
+    bits = sum(int(r["output_tokens"]) * float(r["mean_bits"])
+               for r in answered) / max(1, tokens)
+    below = sum(float(r["lowest_bits"]) < float(r["floor_bits"])
+                for r in answered)
+    refused = sum(r["outcome"] == "refused" for r in requests)
+    print("| %.2f | %s | %d | %.1f %% | %d | %.2f | %.0f | %.0f | %.1f | %d | %d |"
+          % (rate, policy, len(judged),
+             100 * (1 - missed / max(1, len(judged))), missed, bits,
+             percentile(requests, "ttft_ms", 50),
+             percentile(requests, "ttft_ms", 95),
+             percentile(requests, "tpot_ms", 95), refused, below), flush=True)
 
 
 def main():
@@ -62,7 +87,7 @@ def main():
     parser.add_argument("--classes", required=True)
     parser.add_argument("--trace", required=True)
     parser.add_argument("--trace_start", type=float, default=720)
-    parser.add_argument("--trace_duration", type=float, default=40)
+    parser.add_argument("--trace_duration", type=float, default=12)
     parser.add_argument("--length_scale", type=float, default=0.1)
     parser.add_argument("--base_rate", type=float, help="requests/s")
     parser.add_argument("--max_rate", type=float, default=20)
@@ -71,7 +96,7 @@ def main():
     parser.add_argument("--parent_bits", type=int, default=8)
     parser.add_argument("--policies", default="slo,load-ladder,fixed:3,fixed:4,"
                         "fixed:5,fixed:6,fixed:7,fixed:8")
-    parser.add_argument("--repeat", type=int, default=1)
+    parser.add_argument("--repeat", type=int, default=6)
     parser.add_argument("--warm_up", type=float, default=10,
                         help="seconds to measure step times")
     parser.add_argument("--costs", help="where to put the measured step times")
@@ -95,19 +120,23 @@ def main():
                 args, next(iter(servers.values())))
             print("%d bits alone sustain %.2f requests/s\n"
                   % (args.parent_bits, base))
-            print("| requests/s | policy | goodput | bits | TTFT p50 ms | p95 "
-                  "| TPOT p95 ms | refused | below floor | without bits |\n"
-                  "|---|---|---|---|---|---|---|---|---|---|", flush=True)
+            print("| requests/s | policy | requests | goodput | missed | bits "
+                  "| TTFT p50 ms | p95 | TPOT p95 ms | refused | below floor |\n"
+                  "|---|---|---|---|---|---|---|---|---|---|---|", flush=True)
             for factor in args.rates.split(","):
                 rate = base * float(factor)
-                for _ in range(args.repeat):
+                requests = {policy: [] for policy in policies}
+                for turn in range(args.repeat):
+                    start = args.trace_start + turn * args.trace_duration
                     for policy in policies:
                         flags = ["--rate=%g" % rate]
                         if policy.startswith("only:"):
                             flags.append("--fixed_bits=" + policy[5:])
                         server = servers.get(policy) or servers["slo"]
-                        report = loadtest(args, server, *flags)
-                        print_row(rate, policy, report["runs"][0]["metrics"])
+                        requests[policy] += requests_of(args, server, start,
+                                                        *flags)
+                for policy in policies:
+                    print_row(rate, policy, requests[policy])
         finally:
             for server in servers.values():
                 server.stop()
