@@ -52,11 +52,6 @@ absl::StatusOr<std::vector<TokenOutput>> SpeculativeSampler::Verify(
       << logits.size() << " logits for " << rows << " rows";
   const size_t vocab = logits.size() / rows;
   std::vector<TokenOutput> outputs;
-  const auto take = [&](TokenId token, std::span<const float> row) {
-    absl::StatusOr<TokenOutput> output = sampler_.Take(token, row, scratch);
-    if (output.ok()) outputs.push_back(*std::move(output));
-    return output.status();
-  };
   for (size_t i = 0; i < drafts.size(); ++i) {
     const std::span<const float> row = logits.subspan(i * vocab, vocab);
     TokenId token = drafts[i];
@@ -71,7 +66,8 @@ absl::StatusOr<std::vector<TokenOutput>> SpeculativeSampler::Verify(
         token = Replace(drafted, random.Next());
       }
     }
-    RETURN_IF_ERROR(take(token, row));
+    ASSIGN_OR_RETURN(TokenOutput output, sampler_.Take(token, row, scratch));
+    outputs.push_back(std::move(output));
     if (token != drafts[i]) return outputs;
   }
   ASSIGN_OR_RETURN(
