@@ -116,10 +116,11 @@ def main():
             if args.costs:
                 tables = [f for f in os.listdir(folder) if f.endswith(".json")]
                 shutil.copy(os.path.join(folder, tables[0]), args.costs)
-            base = args.base_rate or find_base_rate(
-                args, next(iter(servers.values())))
-            print("%d bits alone sustain %.2f requests/s\n"
-                  % (args.parent_bits, base))
+            base = args.base_rate
+            if base is None:
+                base = find_base_rate(args, next(iter(servers.values())))
+                print("%d bits alone sustain %.2f requests/s\n"
+                      % (args.parent_bits, base))
             print("| requests/s | policy | requests | goodput | missed | bits "
                   "| TTFT p50 ms | p95 | TPOT p95 ms | refused | below floor |\n"
                   "|---|---|---|---|---|---|---|---|---|---|---|", flush=True)
