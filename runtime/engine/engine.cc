@@ -165,8 +165,8 @@ EngineLoopOptions LoopOptions(const EngineOptions& options, int context,
   loop.scheduler.max_prompt_logit_rows =
       static_cast<int>(std::clamp<size_t>(logit_rows, 16, 4096));
   loop.scheduler.prefix_cache = options.prefix_cache;
-  loop.scheduler.speculate = options.speculate;
-  loop.scheduler.draft_bits = {model.seed_bits(), model.max_bits()};
+  loop.scheduler.drafts.speculate = options.speculate;
+  loop.scheduler.drafts.bits = {model.seed_bits(), model.max_bits()};
   loop.scheduler.policy = options.policy;
   loop.limits.vocab_size = vocab_size;
   loop.limits.min_bits = model.seed_bits();

@@ -63,7 +63,10 @@ bool Scheduler::RankLess::operator()(const Sequence* a,
 
 Scheduler::Scheduler(const SchedulerOptions& options, BlockPool& pool,
                      const StepCostModel& costs)
-    : options_(options), pool_(pool), costs_(costs) {
+    : options_(options),
+      pool_(pool),
+      costs_(costs),
+      windows_(options.drafts, pool, costs) {
   ANYPREC_CHECK(options.max_sequences > 0 && options.prefill_chunk_tokens > 0 &&
                 options.max_prompt_logit_rows > 0)
       << "every limit of a step must be positive";
@@ -106,7 +109,8 @@ StepPlan Scheduler::Schedule(absl::Time now) {
   GrowBlockTables();
   ChooseNextBits(now);
   Admit();
-  OpenDraftWindows();
+  // Blocks are left for all who run: each will want one soon.
+  windows_.Open(Decoding(), num_running());
   std::vector<SequenceStep> steps = SelectRows(now);
   for (const SequenceStep& step : steps) {
     if (step.sequence->first_scheduled == absl::InfinitePast()) {
@@ -239,73 +243,15 @@ void Scheduler::RememberBlocks(Sequence& sequence) {
   }
 }
 
-// For sequences that decode and are in no window: those that were told how many
-// tokens to draft, each by itself; those that leave it to us together, once
-// none of them is in a window any more.
-void Scheduler::OpenDraftWindows() {
-  acceptance_.Fade();
-  std::vector<Sequence*> automatic;
-  bool open = false;
+// Those that the next step has a row of: others lack a block for it.
+std::vector<Sequence*> Scheduler::Decoding() const {
+  std::vector<Sequence*> decoding;
   for (Sequence* const sequence : running_) {
-    const std::optional<SpeculationSpec>& asked = sequence->request.speculation;
-    if (!sequence->decodes() || !HasBlocks(*sequence)) continue;
-    if (!asked.has_value() && !options_.speculate) continue;
-    const SpeculationSpec spec = asked.value_or(SpeculationSpec());
-    if (sequence->draft_goal > 0) {
-      open = open || !spec.draft_tokens.has_value();
-    } else if (!spec.draft_tokens.has_value() && !spec.draft_bits.has_value()) {
-      automatic.push_back(sequence);
-    } else if (spec.draft_tokens != 0) {
-      DraftQuery query;
-      query.least_tokens = spec.draft_tokens.value_or(0);
-      query.most_tokens = spec.draft_tokens.value_or(kMaxDraftTokens);
-      query.bits = options_.draft_bits;
-      if (spec.draft_bits.has_value()) {
-        query.bits = {*spec.draft_bits, *spec.draft_bits};
-      }
-      OpenDraftWindow(*sequence, WindowFor({&sequence, 1}, std::move(query)));
+    if (sequence->decodes() && HasBlocks(*sequence)) {
+      decoding.push_back(sequence);
     }
   }
-  if (open || automatic.empty()) return;
-  const DraftWindow window =
-      WindowFor(automatic, {.bits = options_.draft_bits});
-  for (Sequence* const sequence : automatic) OpenDraftWindow(*sequence, window);
-}
-
-DraftWindow Scheduler::WindowFor(std::span<Sequence* const> speculating,
-                                 DraftQuery query) const {
-  std::array<RowCount, std::tuple_size_v<BitsHistogram>> inside = {};
-  std::array<RowCount, std::tuple_size_v<BitsHistogram>> outside = {};
-  for (Sequence* const sequence : running_) {
-    if (!sequence->decodes()) continue;
-    const bool is_inside = std::find(speculating.begin(), speculating.end(),
-                                     sequence) != speculating.end();
-    RowCount& group = (is_inside ? inside : outside)[sequence->next_bits];
-    group.bits = sequence->next_bits;
-    ++group.rows;
-    group.context += sequence->computed;
-  }
-  const auto any = [](const RowCount& group) { return group.rows > 0; };
-  std::copy_if(inside.begin(), inside.end(),
-               std::back_inserter(query.speculating), any);
-  std::copy_if(outside.begin(), outside.end(), std::back_inserter(query.others),
-               any);
-  return ChooseDraftWindow(query, acceptance_, costs_);
-}
-
-// Drafts no more than the answer may still have, and only where blocks are free
-// beyond those that all who run will want soon.
-void Scheduler::OpenDraftWindow(Sequence& sequence, const DraftWindow& window) {
-  const int room = sequence.request.stopping.max_tokens - sequence.generated();
-  const int goal = std::min(window.tokens, room - 1);
-  if (goal <= 0) return;
-  const int missing = std::max(
-      0, pool_.BlocksFor(static_cast<int>(sequence.tokens.size()) + goal) -
-             static_cast<int>(sequence.blocks.size()));
-  if (missing > 0 && missing + num_running() > pool_.num_free()) return;
-  pool_.Allocate(missing, sequence.blocks);
-  sequence.draft_goal = goal;
-  sequence.draft_bits = window.bits;
+  return decoding;
 }
 
 // Whether there are blocks for all its tokens.
@@ -318,23 +264,20 @@ bool Scheduler::HasBlocks(const Sequence& sequence) const {
 // so that no decoding sequence gets its next token late. None only where some
 // sequence decodes in it.
 int Scheduler::ChunkBudget(absl::Time now) const {
-  std::vector<const Sequence*> answers;
+  const auto prompt =
+      std::find_if(running_.begin(), running_.end(),
+                   [](const Sequence* s) { return !s->decodes(); });
+  if (prompt == running_.end()) return options_.prefill_chunk_tokens;
+  const int prompt_bits = (*prompt)->next_bits;
+  const std::vector<Sequence*> answers = Decoding();
   std::vector<RowCount> decodes(std::tuple_size_v<BitsHistogram>);
-  int prompt_bits = 0;
-  for (Sequence* const sequence : running_) {
-    if (!sequence->decodes()) {
-      if (prompt_bits == 0) prompt_bits = sequence->next_bits;
-      continue;
-    }
-    if (!HasBlocks(*sequence)) continue;
-    answers.push_back(sequence);
-    const SequenceStep step = DecodeStep(*sequence);
+  for (Sequence* const answer : answers) {
+    const SequenceStep step = DecodeStep(*answer);
     RowCount& group = decodes[step.bits];
     group.bits = step.bits;
     group.rows += step.rows;
     group.context += int64_t{step.rows} * step.position;
   }
-  if (prompt_bits == 0) return options_.prefill_chunk_tokens;
   std::erase_if(decodes, [](const RowCount& group) { return group.rows == 0; });
   const absl::Duration step = costs_.Predict(decodes);
   absl::Duration budget = absl::InfiniteDuration();
@@ -478,7 +421,7 @@ void Scheduler::Commit(const StepPlan& plan, std::span<const NewTokens> sampled,
     TakeRows(sequence,
              step.num_drafts > 0 ? static_cast<int>(tokens.size()) : step.rows,
              step.bits);
-    if (step.num_drafts > 0) TakeVerdict(sequence, tokens);
+    if (step.num_drafts > 0) windows_.Close(sequence, tokens);
     for (const TokenId token : tokens) TakeToken(sequence, token, step.bits);
     if (sequence.first_token == absl::InfinitePast()) {
       sequence.first_token = now;
@@ -495,17 +438,6 @@ void Scheduler::TakeRows(Sequence& sequence, int rows, int bits) {
     sequence.row_bits.resize(sequence.computed, static_cast<uint8_t>(bits));
   }
   RememberBlocks(sequence);
-}
-
-// All but the last of `tokens` were drafted.
-void Scheduler::TakeVerdict(Sequence& sequence, const NewTokens& tokens) {
-  const int drafted = static_cast<int>(sequence.draft.size());
-  const int accepted = static_cast<int>(tokens.size()) - 1;
-  acceptance_.Add(sequence.draft_bits, drafted, accepted);
-  sequence.draft_tokens += drafted;
-  sequence.accepted_draft_tokens += accepted;
-  sequence.draft.clear();
-  sequence.draft_goal = 0;
 }
 
 void Scheduler::TakeToken(Sequence& sequence, TokenId token, int bits) {

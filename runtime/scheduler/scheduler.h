@@ -16,8 +16,7 @@
 //     a decoding sequence miss its time per token, to nothing as long as every
 //     prompt can wait.
 //   - Sequences that speculate draft tokens for a few steps, one row each at a
-//     low precision, and verify them in one. Those to whom the cost model gives
-//     a window open it together, so that steps stay of few precisions.
+//     low precision, and verify them in one (draft_windows.h).
 //   - Where no block is left for a decoding sequence, the running sequence of
 //     lowest rank is preempted: it gives up its blocks, waits again, and its
 //     rows are computed anew as they were (sequence.h).
@@ -41,11 +40,11 @@
 #include "runtime/kv/block_pool.h"
 #include "runtime/kv/prefix_cache.h"
 #include "runtime/scheduler/admission.h"
+#include "runtime/scheduler/draft_windows.h"
 #include "runtime/scheduler/precision_policy.h"
 #include "runtime/scheduler/prompt_pace.h"
 #include "runtime/scheduler/sequence.h"
 #include "runtime/scheduler/served_load.h"
-#include "runtime/scheduler/speculation.h"
 #include "runtime/scheduler/step_cost_model.h"
 #include "runtime/scheduler/step_plan.h"
 
@@ -58,9 +57,7 @@ struct SchedulerOptions {
   // They are what takes memory there: one is vocab_size floats.
   int max_prompt_logit_rows = 512;
   bool prefix_cache = true;
-  // Speculate for requests that do not say, where it is predicted to pay.
-  bool speculate = false;
-  BitsRange draft_bits;  // that drafts may run at; served by the model
+  DraftWindowOptions drafts;
   PrecisionPolicy policy;
 };
 
@@ -117,21 +114,17 @@ class Scheduler {
   void PreemptLowest();
   void ChooseNextBits(absl::Time now);
   void Admit();
-  void OpenDraftWindows();
-  void OpenDraftWindow(Sequence& sequence, const DraftWindow& window);
-  DraftWindow WindowFor(std::span<Sequence* const> speculating,
-                        DraftQuery query) const;
   bool TakeBlocks(Sequence& sequence);
   std::vector<int32_t> KnownBlocks(const Sequence& sequence, int low_bits,
                                    std::vector<uint8_t>& row_bits) const;
   void RememberBlocks(Sequence& sequence);
   bool HasBlocks(const Sequence& sequence) const;
+  std::vector<Sequence*> Decoding() const;
   int ChunkBudget(absl::Time now) const;
   bool PromptsCanWait(PromptPace& pace, absl::Duration step,
                       absl::Time now) const;
   std::vector<SequenceStep> SelectRows(absl::Time now) const;
   void TakeRows(Sequence& sequence, int rows, int bits);
-  void TakeVerdict(Sequence& sequence, const NewTokens& tokens);
   void TakeToken(Sequence& sequence, TokenId token, int bits);
 
   const SchedulerOptions options_;
@@ -142,7 +135,7 @@ class Scheduler {
   std::vector<Sequence*> running_;  // by rank
   PrecisionLimits limits_;
   double pressure_ = 1;
-  AcceptanceRates acceptance_;
+  DraftWindows windows_;
   ServedLoadMeter served_;
   int64_t num_preemptions_ = 0;
   int64_t num_raises_ = 0;

@@ -105,8 +105,8 @@ LoadRun::LoadRun(absl::Duration drain_timeout,
       model_(model),
       connections_(connections),
       counters_(counters),
-      prompts_(absl::Uniform<uint64_t>(absl::BitGen())),
-      start_(SteadyClock::now()) {
+      start_(SteadyClock::now()),
+      prompts_(absl::Uniform<uint64_t>(absl::BitGen())) {
   counters_.Reset(start_.time_since_epoch().count());
 }
 

@@ -38,6 +38,7 @@ absl::StatusOr<SessionInputs> ReadInputs(const LoadTestOptions& options) {
   if (!options.classes.empty()) {
     ASSIGN_OR_RETURN(inputs.classes, ReadRequestClasses(options.classes));
   }
+  ScaleSlos(options.slo_scale, inputs.classes);
   if (options.fixed_bits.has_value()) {
     FixPrecision(*options.fixed_bits, inputs.classes);
   }
@@ -235,6 +236,7 @@ nlohmann::json LoadSession::Settings() const {
       {"backend", model.backend},          {"server_version", model.version},
       {"seed", options_.seed.value_or(1)}, {"warm_up", options_.warm_up}};
   if (!options_.classes.empty()) settings["classes"] = options_.classes;
+  settings["slo_scale"] = options_.slo_scale;
   if (options_.fixed_bits.has_value()) {
     settings["fixed_bits"] = *options_.fixed_bits;
   }

@@ -64,6 +64,7 @@ absl::Status CheckNumbers(const LoadTestOptions& options) {
       CheckFlagRange("trace_start", options.trace_start, 0.0, 1000 * kDay));
   RETURN_IF_ERROR(CheckAboveZero("time_scale", options.time_scale, 1e6));
   RETURN_IF_ERROR(CheckAboveZero("length_scale", options.length_scale, 1e3));
+  RETURN_IF_ERROR(CheckAboveZero("slo_scale", options.slo_scale, 1e3));
   RETURN_IF_ERROR(CheckFlagRange("warm_up", options.warm_up, 0.0, kDay));
   RETURN_IF_ERROR(
       CheckFlagRange("drain_timeout", options.drain_timeout, 0.0, kDay));
@@ -201,6 +202,9 @@ void AddWorkloadFlags(LoadTestOptions& options, FlagSet& flags) {
   flags.Add("classes", &options.classes,
             "JSON file of request classes: shares, floors, SLOs, priorities "
             "and cancel rates. Absent: one class without any.");
+  flags.Add("slo_scale", &options.slo_scale,
+            "Factor on the SLOs of all classes, for a machine that is so much "
+            "slower than the one they were written for.");
   flags.Add("fixed_bits", &options.fixed_bits,
             "Ask for this precision in all classes, whose SLOs and floors are "
             "still judged by: the fixed:BITS policy.");

@@ -42,6 +42,7 @@ struct LoadTestOptions {
   int max_output_tokens = 0;
 
   std::string classes;
+  double slo_scale = 1;
   std::optional<int> fixed_bits;
   std::optional<uint64_t> seed = 1;
 

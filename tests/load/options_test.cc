@@ -44,6 +44,8 @@ TEST(OptionsTest, WrongValuesAreNamed) {
   EXPECT_THAT(Message({"--rate=0"}), HasSubstr("--rate is 0"));
   EXPECT_THAT(Message({"--rate=1", "--warm_up=-1"}),
               HasSubstr("--warm_up is -1"));
+  EXPECT_THAT(Message({"--rate=1", "--slo_scale=0"}),
+              HasSubstr("--slo_scale is 0"));
   EXPECT_THAT(Message({"--rate=1", "--fixed_bits=17"}),
               HasSubstr("--fixed_bits is 17"));
   EXPECT_THAT(Message({"--rate=1", "--arrivals=uniform"}),

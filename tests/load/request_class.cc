@@ -225,4 +225,13 @@ void FixPrecision(int bits, std::vector<RequestClass>& classes) {
   }
 }
 
+void ScaleSlos(double factor, std::vector<RequestClass>& classes) {
+  for (RequestClass& one : classes) {
+    for (std::optional<double>* slo :
+         {&one.ttft_ms, &one.tpot_ms, &one.deadline_ms}) {
+      if (slo->has_value()) **slo *= factor;
+    }
+  }
+}
+
 }  // namespace anyprec::load

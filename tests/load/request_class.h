@@ -67,6 +67,10 @@ absl::StatusOr<std::vector<RequestClass>> ReadRequestClasses(
 // the floor that answers are judged by.
 void FixPrecision(int bits, std::vector<RequestClass>& classes);
 
+// All SLOs `factor` times as long: the same mix for a machine that is so much
+// slower than the one it was written for.
+void ScaleSlos(double factor, std::vector<RequestClass>& classes);
+
 }  // namespace anyprec::load
 
 #endif  // ANYPREC_TESTS_LOAD_REQUEST_CLASS_H_

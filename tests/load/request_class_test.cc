@@ -98,6 +98,20 @@ TEST(RequestClassTest, FixingThePrecisionKeepsFloorAndSlos) {
   EXPECT_EQ(classes[1].floor_bits(), 4);
 }
 
+TEST(RequestClassTest, ScalingMovesTheSlosAndNothingElse) {
+  RequestClass one;
+  one.ttft_ms = 100;
+  one.deadline_ms = 5000;
+  one.priority = 1;
+  std::vector<RequestClass> classes = {one};
+  ScaleSlos(2.5, classes);
+  EXPECT_EQ(classes[0].ttft_ms, 250);
+  EXPECT_EQ(classes[0].tpot_ms, std::nullopt);
+  EXPECT_EQ(classes[0].deadline_ms, 12500);
+  EXPECT_EQ(classes[0].priority, 1);
+  EXPECT_EQ(classes[0].cancel_after_ms_high, one.cancel_after_ms_high);
+}
+
 TEST(RequestClassTest, SampleFilesAreValid) {
   for (const char* name :
        {"chat_and_batch.json", "interactive.json", "cancel_storm.json"}) {

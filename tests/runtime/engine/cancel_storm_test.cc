@@ -122,7 +122,7 @@ TEST(CancelStormTest, EveryRequestEndsOnceAndItsBlocksComeBack) {
   EngineLoopOptions options;
   options.scheduler.max_sequences = 24;
   options.scheduler.prefill_chunk_tokens = 48;
-  options.scheduler.draft_bits = {3, 8};
+  options.scheduler.drafts.bits = {3, 8};
   options.limits.vocab_size = kVocab;
   options.limits.min_bits = 3;
   options.limits.max_bits = 8;
