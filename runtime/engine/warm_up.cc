@@ -25,6 +25,11 @@ std::vector<int> BitsByImportance(int min_bits, int max_bits) {
 // that it stands out of the noise.
 constexpr int kContextTokens = 1024;
 
+// Few rows and many, as StepCostModel draws lines between two. The fixed cost
+// of a step shows with few.
+constexpr int kFewPrefillRows = 16;
+constexpr int kManyPrefillRows = 128;
+
 // A step to be timed, and what its time tells.
 struct Probe {
   enum class Tells { kRows, kContext, kShared };
@@ -71,7 +76,8 @@ std::vector<Probe> Probes(const WarmUpOptions& options) {
     if (rows > (phase == Phase::kDecode ? decode_limit : prefill_limit)) return;
     for (const int bits : precisions) probes.push_back({{{phase, bits, rows}}});
   };
-  const int prefill_rows = std::min(128, prefill_limit);
+  const int few = std::min(kFewPrefillRows, prefill_limit);
+  const int many = std::min(kManyPrefillRows, prefill_limit);
   const auto add_context = [&](Phase phase, int rows) {
     const int64_t position =
         std::min<int64_t>(kContextTokens, options.max_context_tokens - rows);
@@ -82,18 +88,19 @@ std::vector<Probe> Probes(const WarmUpOptions& options) {
   // A slow machine gets through the first lines only. They hold what
   // StepCostModel can draw lines from: both phases, at the ends of the range.
   add(Phase::kDecode, 1, all);
-  add(Phase::kPrefill, prefill_rows, ends);
+  add(Phase::kPrefill, few, ends);
+  add(Phase::kPrefill, many, ends);
   add_context(Phase::kDecode, 1);
-  add_context(Phase::kPrefill, prefill_rows);
+  add_context(Phase::kPrefill, many);
   if (ends.size() == 2 && decode_limit >= 2) {
     probes.push_back({{{Phase::kDecode, options.min_bits, 1},
                        {Phase::kDecode, options.max_bits, 1}},
                       Probe::Tells::kShared});
   }
   add(Phase::kDecode, 16, all);
-  add(Phase::kPrefill, prefill_rows, inner);
+  add(Phase::kPrefill, many, inner);
   add(Phase::kDecode, 4, all);
-  add(Phase::kPrefill, 16, all);
+  add(Phase::kPrefill, few, inner);
   add(Phase::kDecode, 48, all);
   return probes;
 }

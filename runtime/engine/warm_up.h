@@ -24,9 +24,10 @@ struct WarmUpOptions {
 // every precision, one of each far into a context and one of two precisions,
 // and returns what they took, the lesser of two runs each.
 // Stops early at the limit, so what matters most goes first: decode of a row,
-// then prefill at the ends of the precision range. StepCostModel estimates what
-// is missing and learns it from the first requests. Writes to the KV cache,
-// which therefore must be nobody's yet. Fails as the runner fails.
+// then prefill of few and many rows at the ends of the precision range.
+// StepCostModel estimates what is missing and learns it from the first
+// requests. Writes to the KV cache, which therefore must be nobody's yet. Fails
+// as the runner fails.
 absl::StatusOr<StepCostModel> MeasureStepCosts(ModelRunner& runner,
                                                const WarmUpOptions& options);
 

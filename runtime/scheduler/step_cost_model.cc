@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdlib>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "kernels/check.h"
@@ -47,6 +48,25 @@ Place Find(const Curve& curve, int rows) {
               (curve[high].rows - curve[high - 1].rows)};
 }
 
+// Whether `rows` lies between two points of the curve, or on one.
+template <typename Curve>
+bool Spans(const Curve& curve, int rows) {
+  return !curve.empty() && curve.front().rows <= rows &&
+         rows <= curve.back().rows;
+}
+
+// The precisions nearest to `bits`, below and above, whose curves `fit`; 0
+// where none does.
+template <typename Curves, typename Fit>
+std::pair<int, int> Neighbours(const Curves& curves, int bits, const Fit& fit) {
+  const int end = static_cast<int>(curves.size());
+  int below = bits - 1;
+  while (below > 0 && !fit(curves[below])) --below;
+  int above = bits + 1;
+  while (above < end && !fit(curves[above])) ++above;
+  return {below, above < end ? above : 0};
+}
+
 bool WithinFactorOfTwo(int a, int b) { return a <= 2 * b && b <= 2 * a; }
 
 // The point nearest to `rows` of those within a factor of two; null if none.
@@ -82,23 +102,44 @@ double StepCostModel::Interpolate(const Curve& curve, int rows) {
   return place.weight > 1 ? std::max(at, seconds(place.high)) : at;
 }
 
+// At `rows`, seen from the nearest row count that this precision's curve has.
+// Beyond its ends it rises as those of its neighbours do that have both: one
+// point alone would make small chunks of a prompt as dear as a large one.
+double StepCostModel::MeasuredSeconds(const Curves& curves, int bits,
+                                      int rows) {
+  const Curve& own = curves[bits];
+  const int nearest = std::clamp(rows, own.front().rows, own.back().rows);
+  if (nearest == rows) return Interpolate(own, rows);
+  const auto [below, above] = Neighbours(curves, bits, [&](const Curve& curve) {
+    return Spans(curve, rows) && Spans(curve, nearest);
+  });
+  const auto rise = [&](int b) {
+    return Interpolate(curves[b], rows) / Interpolate(curves[b], nearest);
+  };
+  if (below == 0 && above == 0) return Interpolate(own, rows);
+  const double ratio =
+      below == 0 ? rise(above)
+      : above == 0
+          ? rise(below)
+          : std::lerp(rise(below), rise(above),
+                      static_cast<double>(bits - below) / (above - below));
+  return ratio * Interpolate(own, nearest);
+}
+
 double StepCostModel::SecondsBeforeDrift(const Curves& curves, int bits,
                                          int rows) {
-  const int end = static_cast<int>(curves.size());
-  int below = bits;
-  while (below > 0 && curves[below].empty()) --below;
-  int above = bits;
-  while (above < end && curves[above].empty()) ++above;
-  const auto measured = [&](int b) { return Interpolate(curves[b], rows); };
-  if (below == bits) return measured(bits);
-  if (below > 0 && above < end) {
+  if (!curves[bits].empty()) return MeasuredSeconds(curves, bits, rows);
+  const auto [below, above] = Neighbours(
+      curves, bits, [](const Curve& curve) { return !curve.empty(); });
+  const auto measured = [&](int b) { return MeasuredSeconds(curves, b, rows); };
+  if (below > 0 && above > 0) {
     return std::lerp(measured(below), measured(above),
                      static_cast<double>(bits - below) / (above - below));
   }
   // A step that waits for memory reads `bits` planes of every weight. Where
   // lower bits are no faster than that, their first steps will tell.
   if (below > 0) return measured(below) * bits / below;
-  if (above < end) return measured(above) * bits / above;
+  if (above > 0) return measured(above) * bits / above;
   return 0;
 }
 

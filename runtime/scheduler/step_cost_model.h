@@ -1,7 +1,8 @@
 // StepCostModel: how long a step takes, as measured on this machine.
 //
 // For each phase and precision it holds the time of a step of m rows at a few
-// values of m, linear in between, and for each phase the time that every token
+// values of m, linear in between, beyond them as the nearest precision has it
+// that was measured there; and for each phase the time that every token
 // in the KV cache adds, which no precision changes; a step of several groups
 // takes the sum of their times, less what they share. Which precision is faster
 // depends on the machine and the batch, so a formula from bits stands in only
@@ -105,6 +106,7 @@ class StepCostModel {
   };
 
   static double Interpolate(const Curve& curve, int rows);
+  static double MeasuredSeconds(const Curves& curves, int bits, int rows);
   static double SecondsBeforeDrift(const Curves& curves, int bits, int rows);
   static void MoveResiduals(Curve& curve, int rows, double amount);
   bool Learn(const RowCount& work, absl::Duration time);

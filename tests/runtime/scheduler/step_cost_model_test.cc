@@ -71,6 +71,28 @@ TEST(StepCostModelTest, BeyondTheMeasuredPrecisionsTimeIsInProportionToBits) {
   ExpectNear(costs.Predict(Decode(8, 1)), 16 * kMs);
 }
 
+TEST(StepCostModelTest, BeyondItsOwnRowsAPrecisionFollowsItsNeighbours) {
+  StepCostModel costs;
+  costs.Measure(Prefill(4, 16), 10 * kMs);
+  costs.Measure(Prefill(4, 128), 80 * kMs);
+  costs.Measure(Prefill(8, 16), 20 * kMs);
+  costs.Measure(Prefill(8, 128), 80 * kMs);
+  // Of 6 bits a large chunk alone is known; an eighth and a quarter of its time
+  // is what a small one takes at 4 and at 8 bits.
+  costs.Measure(Prefill(6, 128), 100 * kMs);
+  ExpectNear(costs.Predict(Prefill(6, 16)), 18750 * kMs / 1000);
+  ExpectNear(costs.Predict(Prefill(6, 72)), 100 * kMs * (0.5625 + 0.625) / 2);
+  ExpectNear(costs.Predict(Prefill(6, 128)), 100 * kMs);
+  // And so does one that lies between it and others.
+  ExpectNear(
+      costs.Predict(Prefill(5, 16)),
+      (costs.Predict(Prefill(4, 16)) + costs.Predict(Prefill(6, 16))) / 2);
+  // A neighbour with a single point tells nothing: 3 bits follow 4, not 2.
+  costs.Measure(Prefill(3, 64), 70 * kMs);
+  costs.Measure(Prefill(2, 64), 70 * kMs);
+  ExpectNear(costs.Predict(Prefill(3, 128)), 140 * kMs);
+}
+
 TEST(StepCostModelTest, SumsTheGroupsOfAStep) {
   StepCostModel costs;
   costs.Measure(Decode(3, 1), 3 * kMs);
