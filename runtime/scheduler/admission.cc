@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/cord.h"
 #include "absl/strings/numbers.h"
@@ -48,6 +49,44 @@ int StepsToPlace(const QueueSnapshot& queue, int ahead) {
          index / running * queue.tokens_left.back();
 }
 
+// A decode step with this request and those that get a place before it.
+absl::Duration StepWith(int bits, int waiting_ahead, const QueueSnapshot& queue,
+                        const StepCostModel& costs) {
+  const int running = static_cast<int>(queue.tokens_left.size());
+  const int rows =
+      1 + std::clamp(queue.max_sequences - running - 1, 0, waiting_ahead);
+  std::vector<RowCount> decodes = queue.decodes;
+  decodes.push_back({Phase::kDecode, bits, rows});
+  // One group for each precision.
+  for (RowCount& group : decodes) {
+    if (&group == &decodes.back() || group.bits != bits) continue;
+    group.rows += rows;
+    decodes.pop_back();
+    break;
+  }
+  return costs.Predict(decodes);
+}
+
+// Prompts, computed one after the other.
+struct PromptWork {
+  absl::Duration time;  // by themselves
+  double chunks = 0;
+
+  void Add(int rows, int64_t context, int bits, PromptPace& pace,
+           const StepCostModel& costs) {
+    time += rows * pace.RowTime(bits) +
+            context * costs.ContextTime(Phase::kPrefill);
+    chunks += static_cast<double>(rows) / pace.ChunkRows(bits);
+  }
+  // When the last is done, with the decode steps in between.
+  absl::Duration Until(const PromptPace& pace, absl::Duration step) const {
+    return time + pace.DecodeSteps(time, chunks) * step;
+  }
+  PromptWork operator+(const PromptWork& other) const {
+    return {time + other.time, chunks + other.chunks};
+  }
+};
+
 }  // namespace
 
 AdmissionQuery QueryFor(const Request& request, const BitsRange& bits) {
@@ -79,48 +118,47 @@ std::optional<AdmissionForecast> ForecastAdmission(const AdmissionQuery& query,
                                                    const QueueSnapshot& queue,
                                                    const StepCostModel& costs,
                                                    absl::Time now) {
-  const absl::Duration alone =
-      costs.Predict({Phase::kPrefill, bits, std::max(1, query.prompt_tokens)});
   const absl::Time due =
       DueTime(now, query.slo, query.deadline, query.priority);
-  int waiting_ahead = 0;
-  for (const PendingPrompt& prompt : queue.prompts) {
-    if (prompt.waits && prompt.due <= due) ++waiting_ahead;
-  }
-  // Who decodes when this one begins to.
-  const int running = static_cast<int>(queue.tokens_left.size());
-  const int rows =
-      1 + std::clamp(queue.max_sequences - running - 1, 0, waiting_ahead);
-  std::vector<RowCount> decodes = queue.decodes;
-  decodes.push_back({Phase::kDecode, bits, rows});
-  // One group for each precision.
-  for (RowCount& group : decodes) {
-    if (&group == &decodes.back() || group.bits != bits) continue;
-    group.rows += rows;
-    decodes.pop_back();
-    break;
-  }
-  const absl::Duration step = costs.Predict(decodes);
+  const int waiting_ahead = static_cast<int>(std::count_if(
+      queue.prompts.begin(), queue.prompts.end(),
+      [due](const auto& prompt) { return prompt.waits && prompt.due <= due; }));
+  const absl::Duration step = StepWith(bits, waiting_ahead, queue, costs);
+  const absl::Duration alone =
+      costs.Predict({Phase::kPrefill, bits, std::max(1, query.prompt_tokens)});
   if (alone <= absl::ZeroDuration() || step <= absl::ZeroDuration()) {
     return std::nullopt;
   }
   PromptPace pace(costs, step, queue.token_budget, queue.prefill_chunk_tokens);
-  absl::Duration prompts = query.prompt_tokens * pace.RowTime(bits);
-  double chunks =
-      static_cast<double>(query.prompt_tokens) / pace.ChunkRows(bits);
+  PromptWork work;
+  PromptWork own;
+  own.Add(query.prompt_tokens, 0, bits, pace, costs);
+  std::vector<const PendingPrompt*> behind;
   for (const PendingPrompt& prompt : queue.prompts) {
-    if (prompt.due > due) continue;
-    prompts += prompt.rows * pace.RowTime(prompt.bits) +
-               prompt.context * costs.ContextTime(Phase::kPrefill);
-    chunks += static_cast<double>(prompt.rows) / pace.ChunkRows(prompt.bits);
+    if (prompt.due > due) {
+      behind.push_back(&prompt);
+    } else {
+      work.Add(prompt.rows, prompt.context, prompt.bits, pace, costs);
+    }
   }
   AdmissionForecast forecast;
   forecast.step = step;
+  PromptWork with_own = work + own;
+  with_own.time = std::max(with_own.time, alone);
   forecast.first_token =
-      std::max(prompts, alone) +
-      (StepsToPlace(queue, waiting_ahead) + std::ceil(chunks)) * step;
+      with_own.Until(pace, step) + StepsToPlace(queue, waiting_ahead) * step;
   forecast.total =
       forecast.first_token + std::max(0, query.min_tokens - 1) * step;
+  std::sort(behind.begin(), behind.end(),
+            [](const auto* a, const auto* b) { return a->due < b->due; });
+  for (const PendingPrompt* const prompt : behind) {
+    work.Add(prompt->rows, prompt->context, prompt->bits, pace, costs);
+    if (prompt->priority < query.priority) continue;
+    const absl::Duration wanted = prompt->wanted - now;
+    if (work.Until(pace, step) > wanted) continue;
+    forecast.others_late =
+        std::max(forecast.others_late, (work + own).Until(pace, step) - wanted);
+  }
   return forecast;
 }
 
@@ -142,6 +180,14 @@ absl::Status CheckAdmission(const AdmissionQuery& query, int bits,
   if (slo.ttft.has_value() && misses(forecast->first_token, *slo.ttft)) {
     return PredictedLate("precision.slo.ttft", forecast->first_token, *slo.ttft,
                          bits, after(forecast->first_token - *slo.ttft));
+  }
+  if (forecast->others_late > absl::ZeroDuration()) {
+    const absl::Duration retry_after = after(forecast->others_late);
+    return RefusedStatus(
+        absl::StrCat("queue: the first token of a request taken before would "
+                     "be late by ",
+                     Format(forecast->others_late)),
+        {std::string(kPredictedLate), retry_after});
   }
   if (slo.tpot.has_value() && misses(forecast->step, *slo.tpot)) {
     const int steps = queue.tokens_left.empty() ? 0 : queue.tokens_left.front();

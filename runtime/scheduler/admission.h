@@ -40,6 +40,9 @@ struct PendingPrompt {
   int rows = 0;
   int64_t context = 0;  // of its rows together (RowCount)
   bool waits = false;   // for a place
+  int priority = 0;
+  // When its first token is wanted.
+  absl::Time wanted = absl::InfiniteFuture();
 };
 
 // The queue, as the engine's thread last saw it.
@@ -58,6 +61,10 @@ struct AdmissionForecast {
   absl::Duration first_token;  // from now
   absl::Duration step;         // of its decodes
   absl::Duration total;        // with min_tokens
+  // How much later than wanted the first token of another request would be that
+  // would be in time without this one; the most of all. Those of lower priority
+  // do not count.
+  absl::Duration others_late;
 };
 
 // For a request at `bits`; nullopt where the costs are not known yet.
@@ -76,7 +83,8 @@ absl::Time DueTime(absl::Time submitted, const Slo& slo, absl::Time deadline,
 inline constexpr absl::Duration kPatience = absl::Seconds(30);
 
 // OK, or RESOURCE_EXHAUSTED with a Refusal: at `bits`, the lowest that it may
-// get, the request would miss a target or its deadline, or wait longer than
+// get, the request would miss a target or its deadline, make another miss one
+// that was taken before and is no less important, or wait longer than
 // `max_queue_time`.
 absl::Status CheckAdmission(const AdmissionQuery& query, int bits,
                             const QueueSnapshot& queue,

@@ -59,6 +59,8 @@ void AdmissionControl::Accept(const AdmissionQuery& query,
   prompt.bits = BitsOf(options_, limits, query);
   prompt.rows = query.prompt_tokens;
   prompt.waits = true;
+  prompt.priority = query.priority;
+  if (query.slo.ttft.has_value()) prompt.wanted = now + *query.slo.ttft;
   unseen_.push_back(prompt);
 }
 

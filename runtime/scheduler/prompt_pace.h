@@ -39,6 +39,11 @@ class PromptPace {
   // Whether a step with that chunk keeps the budget; the least one may not.
   bool ChunkFits(int bits) { return Fits(bits, ChunkRows(bits)); }
 
+  // Decode steps that pass while prompts of `chunks` such chunks are computed,
+  // which take `time` by themselves: one with each chunk, or more where a chunk
+  // does not fit between two tokens and answers get ahead of their pace first.
+  double DecodeSteps(absl::Duration time, double chunks) const;
+
   // What a row of such a chunk takes, the decode rows of its step left out.
   // Zero where the costs are not known.
   absl::Duration RowTime(int bits) { return ChunkOf(bits).row_time; }
@@ -53,7 +58,8 @@ class PromptPace {
   bool Fits(int bits, int rows) const;
 
   const StepCostModel& costs_;
-  const absl::Duration left_;  // of a step, for its chunk
+  const absl::Duration left_;   // of a step, for its chunk
+  const absl::Duration least_;  // that is taken to be left in the long run
   const int max_chunk_rows_;
   std::array<Chunk, std::tuple_size_v<BitsHistogram>> chunks_ = {};
 };

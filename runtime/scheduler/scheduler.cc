@@ -289,7 +289,8 @@ int Scheduler::ChunkBudget(absl::Time now) const {
   return pace.ChunkRows(prompt_bits);
 }
 
-// Whether every prompt that runs is in time even if it begins a little later.
+// Whether every prompt that runs, and can be in time at all, is so even if it
+// begins a little later.
 bool Scheduler::PromptsCanWait(PromptPace& pace, absl::Duration step,
                                absl::Time now) const {
   absl::Duration work;
@@ -301,9 +302,9 @@ bool Scheduler::PromptsCanWait(PromptPace& pace, absl::Duration step,
     const int rows = sequence->rows_left();
     const double chunks = static_cast<double>(rows) / pace.ChunkRows(bits);
     work += rows * pace.RowTime(bits) + std::ceil(chunks) * step;
-    if (now + kPromptMargin * work > FirstTokenDue(*sequence, step)) {
-      return false;
-    }
+    const absl::Time due = FirstTokenDue(*sequence, step);
+    // One that can only be late holds nobody up.
+    if (now + work <= due && now + kPromptMargin * work > due) return false;
   }
   return true;
 }
@@ -312,6 +313,8 @@ std::vector<SequenceStep> Scheduler::SelectRows(absl::Time now) const {
   std::vector<SequenceStep> steps;
   steps.reserve(running_.size());
   int row_budget = ChunkBudget(now);
+  const bool short_of_time = row_budget < options_.prefill_chunk_tokens;
+  int chunk_bits = 0;  // of its first rows
   int logit_budget = options_.max_prompt_logit_rows;
   for (Sequence* const sequence : running_) {
     if (!HasBlocks(*sequence)) continue;
@@ -321,6 +324,10 @@ std::vector<SequenceStep> Scheduler::SelectRows(absl::Time now) const {
     }
     const SequenceStep step = ChunkStep(*sequence, row_budget, logit_budget);
     if (step.rows == 0) continue;
+    // Another precision would cost as much again as a few rows do, for which
+    // the chunk has no time.
+    if (chunk_bits == 0) chunk_bits = step.bits;
+    if (short_of_time && step.bits != chunk_bits) continue;
     row_budget -= step.rows;
     if (sequence->request.prompt_logprobs) logit_budget -= step.num_logits;
     steps.push_back(step);
@@ -372,17 +379,26 @@ QueueSnapshot Scheduler::Snapshot() const {
   snapshot.prefill_chunk_tokens = options_.prefill_chunk_tokens;
   std::array<RowCount, std::tuple_size_v<BitsHistogram>> decodes = {};
   const auto add = [&](const Sequence& sequence, bool waits) {
+    const Slo& slo = sequence.request.precision.slo;
     const int bits = LowestBits(options_.policy, limits_, sequence.min_bits,
                                 sequence.max_bits);
     if (!sequence.decodes()) {
-      const int rows = sequence.rows_left();
-      snapshot.prompts.push_back({DueTime(sequence), bits, rows,
-                                  int64_t{rows} * sequence.rows_done(), waits});
-    } else if (sequence.request.precision.slo.tpot.has_value()) {
-      snapshot.token_budget =
-          std::min(snapshot.token_budget, *sequence.request.precision.slo.tpot);
+      PendingPrompt prompt;
+      prompt.due = DueTime(sequence);
+      prompt.bits = bits;
+      prompt.rows = sequence.rows_left();
+      prompt.context = int64_t{prompt.rows} * sequence.rows_done();
+      prompt.waits = waits;
+      prompt.priority = sequence.request.priority;
+      if (slo.ttft.has_value() && sequence.generated() == 0) {
+        prompt.wanted = sequence.submitted + *slo.ttft;
+      }
+      snapshot.prompts.push_back(prompt);
     }
     if (waits) return;
+    if (slo.tpot.has_value()) {
+      snapshot.token_budget = std::min(snapshot.token_budget, *slo.tpot);
+    }
     decodes[bits].bits = bits;
     ++decodes[bits].rows;
     decodes[bits].context += sequence.tokens.size();

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "runtime/scheduler/admission.h"
-
 namespace anyprec {
 namespace {
 
@@ -59,8 +57,7 @@ absl::Time FirstTokenDue(const Sequence& sequence, absl::Duration step) {
   if (request.precision.slo.ttft.has_value()) {
     return sequence.submitted + *request.precision.slo.ttft;
   }
-  return std::min(sequence.submitted + kPatience,
-                  request.deadline - TokensLeft(sequence) * step);
+  return request.deadline - TokensLeft(sequence) * step;
 }
 
 PrecisionDemand DemandOf(const Sequence& sequence, absl::Time now) {

@@ -21,7 +21,8 @@ int TokensLeft(const Sequence& sequence);
 absl::Duration NextTokenIn(const Sequence& sequence, absl::Duration step,
                            absl::Time now);
 
-// When the first token is wanted, if those after it take `step` each.
+// When the first token is wanted, if those after it take `step` each; infinite
+// where nothing is asked for.
 absl::Time FirstTokenDue(const Sequence& sequence, absl::Duration step);
 
 PrecisionDemand DemandOf(const Sequence& sequence, absl::Time now);

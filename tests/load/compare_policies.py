@@ -25,7 +25,8 @@ def loadtest(args, policy, *flags):
         "--arrivals=trace", "--trace=" + args.trace,
         "--classes=" + args.classes, "--trace_start=%g" % args.trace_start,
         "--trace_duration=%g" % args.trace_duration,
-        "--length_scale=%g" % args.length_scale, *flags)
+        "--length_scale=%g" % args.length_scale,
+        "--slo_scale=%g" % args.slo_scale, *flags)
 
 
 def measure(args, policy):
@@ -107,6 +108,7 @@ def main():
     parser.add_argument("--trace_start", type=float, default=600)
     parser.add_argument("--trace_duration", type=float, default=600)
     parser.add_argument("--length_scale", type=float, default=1)
+    parser.add_argument("--slo_scale", type=float, default=1)
     parser.add_argument("--max_rate", type=float, default=100)
     parser.add_argument("--rates", default="4,6,8,10,12,16,24",
                         help="requests/s, ascending")

@@ -35,7 +35,8 @@ def loadtest(args, server, start, *flags):
         "--trace=" + args.trace, "--classes=" + args.classes,
         "--trace_start=%g" % start,
         "--trace_duration=%g" % args.trace_duration,
-        "--length_scale=%g" % args.length_scale, "--warm_up=2", *flags)
+        "--length_scale=%g" % args.length_scale,
+        "--slo_scale=%g" % args.slo_scale, "--warm_up=2", *flags)
 
 
 def find_base_rate(args, server):
@@ -89,6 +90,7 @@ def main():
     parser.add_argument("--trace_start", type=float, default=720)
     parser.add_argument("--trace_duration", type=float, default=12)
     parser.add_argument("--length_scale", type=float, default=0.1)
+    parser.add_argument("--slo_scale", type=float, default=1)
     parser.add_argument("--base_rate", type=float, help="requests/s")
     parser.add_argument("--max_rate", type=float, default=20)
     parser.add_argument("--rates", default="0.5,1,1.5",

@@ -38,6 +38,7 @@ def main():
                         help="requests/s, about the capacity")
     parser.add_argument("--rate", type=float, required=True,
                         help="requests/s, far above it")
+    parser.add_argument("--slo_scale", type=float, default=1)
     parser.add_argument("--duration", type=float, default=40)
     parser.add_argument("--prompt_tokens", default="32-192")
     parser.add_argument("--output_tokens", default="8-48")
@@ -46,7 +47,8 @@ def main():
     def load(rate):
         report = load_runs.run_loadtest(
             args.loadtest, "--target=" + server.target,
-            "--classes=" + args.classes, "--duration=%g" % args.duration,
+            "--classes=" + args.classes, "--slo_scale=%g" % args.slo_scale,
+            "--duration=%g" % args.duration,
             "--prompt_tokens=" + args.prompt_tokens,
             "--output_tokens=" + args.output_tokens, "--rate=%g" % rate)
         return report["runs"][0]["metrics"]
