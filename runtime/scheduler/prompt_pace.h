@@ -42,6 +42,7 @@ class PromptPace {
   // Decode steps that pass while prompts of `chunks` such chunks are computed,
   // which take `time` by themselves: one with each chunk, or more where a chunk
   // does not fit between two tokens and answers get ahead of their pace first.
+  // REQUIRES: the token budget is above zero.
   double DecodeSteps(absl::Duration time, double chunks) const;
 
   // What a row of such a chunk takes, the decode rows of its step left out.

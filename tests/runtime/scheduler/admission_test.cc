@@ -124,6 +124,45 @@ TEST(AdmissionTest, RefusesEachTargetThatTheFloorWouldMiss) {
   ExpectRefused(query, Idle(), 3, "deadline: 83 ms");
 }
 
+TEST(AdmissionTest, ChunksThatDoNotFitBetweenTokensTakeTheirTime) {
+  QueueSnapshot queue = Idle();
+  queue.tokens_left = {100};
+  queue.decodes = {{Phase::kDecode, 3, 1}};
+  queue.token_budget = 10 * kMs;  // a chunk takes 50
+  const absl::Duration step = Costs().Predict({Phase::kDecode, 3, 2});
+  const auto forecast = ForecastAdmission(Query(), 3, queue, Costs(), kNow);
+  // 32 rows take what 100 do, which are all that is known.
+  const absl::Duration prompt = 100 * (50 * kMs / 32);
+  const double steps = absl::FDivDuration(prompt, 9.5 * kMs - step);
+  EXPECT_LT(absl::AbsDuration(forecast->first_token - prompt - steps * step),
+            absl::Microseconds(1))
+      << forecast->first_token;
+}
+
+TEST(AdmissionTest, KeepsWhatOthersWerePromised) {
+  AdmissionQuery urgent = Query();
+  urgent.slo.ttft = 110 * kMs;
+  // Goes after the new one, and would be in time without it.
+  QueueSnapshot queue = Idle();
+  PendingPrompt other;
+  other.due = other.wanted = kNow + 150 * kMs;
+  other.bits = 3;
+  other.rows = 200;
+  queue.prompts = {other};
+  ExpectRefused(urgent, queue, 3, "taken before would be late by");
+  // That is late anyway, has time, or asks for nothing.
+  queue.prompts[0].wanted = kNow + 100 * kMs;
+  EXPECT_TRUE(Check(urgent, queue).ok());
+  queue.prompts[0].wanted = kNow + 170 * kMs;
+  EXPECT_TRUE(Check(urgent, queue).ok());
+  queue.prompts[0].wanted = absl::InfiniteFuture();
+  EXPECT_TRUE(Check(urgent, queue).ok());
+  // The more important may make the less important late.
+  queue.prompts[0].wanted = other.wanted;
+  urgent.priority = 1;
+  EXPECT_TRUE(Check(urgent, queue).ok());
+}
+
 TEST(AdmissionTest, AnOpenAnswerNeedsTimeForOneTokenOnly) {
   AdmissionQuery query = Query();
   query.min_tokens = 0;

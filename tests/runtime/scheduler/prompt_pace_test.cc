@@ -46,6 +46,21 @@ TEST(PromptPaceTest, AChunkHasALeastSize) {
   }
 }
 
+TEST(PromptPaceTest, AChunkThatDoesNotFitWaitsUntilAnswersAreAhead) {
+  const StepCostModel costs = Costs();
+  PromptPace roomy(costs, 2 * kMs, 40 * kMs, kMaxRows);
+  EXPECT_EQ(roomy.DecodeSteps(60 * kMs, 2.5), 3);
+  PromptPace endless(costs, 2 * kMs, absl::InfiniteDuration(), kMaxRows);
+  EXPECT_EQ(endless.DecodeSteps(60 * kMs, 2.5), 3);
+  // Each step of 6 ms leaves 3.5 ms of 10: a chunk of 9.28 ms takes nearly
+  // three.
+  PromptPace tight(costs, 6 * kMs, 10 * kMs, kMaxRows);
+  EXPECT_NEAR(tight.DecodeSteps(9.28 * kMs, 1), 9.28 / 3.5, 1e-6);
+  // Answers that leave nothing leave a fiftieth.
+  PromptPace none(costs, 20 * kMs, 10 * kMs, kMaxRows);
+  EXPECT_NEAR(none.DecodeSteps(9.28 * kMs, 1), 9.28 / 0.2, 1e-6);
+}
+
 TEST(PromptPaceTest, WhatIsNotMeasuredTakesNoTime) {
   const StepCostModel none;
   PromptPace pace(none, 2 * kMs, 20 * kMs, kMaxRows);

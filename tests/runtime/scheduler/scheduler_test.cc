@@ -157,6 +157,65 @@ TEST(SchedulerTest, APromptThatHasTimeWaitsForAnAnswerThatHasNone) {
   EXPECT_GE(hurried.computed, 32);
 }
 
+// An answer that has 4 ms more than it needs for each token, and a prompt whose
+// least chunk takes 40 ms.
+Sequence& AddTightAnswer(World& world, std::mt19937& random) {
+  Request paced = MakeRequest(RandomPrompt(random, 3), 500);
+  paced.precision.fixed_bits = 8;
+  paced.precision.slo.tpot = absl::Milliseconds(14);
+  Sequence& answer = world.Add(std::move(paced));
+  world.Step();
+  return answer;
+}
+
+TEST(SchedulerTest, APromptThatCanOnlyBeLatePressesOnNobody) {
+  World world({.max_sequences = 4, .prefill_chunk_tokens = 256}, 1024);
+  std::mt19937 random(1);
+  AddTightAnswer(world, random);
+  Request late = MakeRequest(RandomPrompt(random, 100), 2);
+  late.precision.slo.ttft = absl::Milliseconds(30);
+  Sequence& prompt = world.Add(std::move(late));
+  for (int step = 0; step < 5; ++step) world.Step();
+  EXPECT_EQ(prompt.computed, 0);
+  // It comes when the answer is ahead.
+  for (int step = 0; step < 100 && prompt.computed == 0; ++step) world.Step();
+  EXPECT_GT(prompt.computed, 0);
+}
+
+TEST(SchedulerTest, APromptWithoutATargetWaitsForTime) {
+  World world({.max_sequences = 4, .prefill_chunk_tokens = 256}, 1024);
+  std::mt19937 random(1);
+  AddTightAnswer(world, random);
+  Sequence& prompt = world.Add(MakeRequest(RandomPrompt(random, 100), 2));
+  for (int step = 0; step < 5; ++step) world.Step();
+  EXPECT_EQ(prompt.computed, 0);
+  for (int step = 0; step < 100 && prompt.computed == 0; ++step) world.Step();
+  EXPECT_GT(prompt.computed, 0);
+}
+
+TEST(SchedulerTest, AShortChunkIsOfOnePrecision) {
+  World world({.max_sequences = 4, .prefill_chunk_tokens = 256}, 1024);
+  std::mt19937 random(1);
+  const auto add = [&](int bits) -> Sequence& {
+    Request request = MakeRequest(RandomPrompt(random, 20), 2);
+    request.precision.fixed_bits = bits;
+    return world.Add(std::move(request));
+  };
+  Request paced = MakeRequest(RandomPrompt(random, 3), 50);
+  paced.precision.slo.tpot = absl::Milliseconds(60);
+  world.Add(std::move(paced));
+  world.Step();
+  const Sequence& first = add(5);
+  const Sequence& other = add(6);
+  const Sequence& alike = add(5);
+  world.Step();
+  EXPECT_EQ(first.computed, 20);
+  EXPECT_EQ(other.computed, 0);
+  EXPECT_EQ(alike.computed, 20);
+  world.Step();
+  EXPECT_EQ(other.computed, 20);
+}
+
 TEST(SchedulerTest, AnAnswerWithoutBlocksKeepsNoPromptWaiting) {
   World world({.max_sequences = 4, .prefill_chunk_tokens = 64}, 8);
   std::mt19937 random(1);
