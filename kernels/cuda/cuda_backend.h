@@ -1,4 +1,9 @@
 // The CUDA backend: Backend on one NVIDIA GPU.
+//
+// All work goes through one stream of one device, so that operations may return
+// before they have run and still follow each other. What they compute is the
+// same whichever way they are launched: sums run in a fixed order, and a row's
+// never meets another's.
 #ifndef ANYPREC_KERNELS_CUDA_CUDA_BACKEND_H_
 #define ANYPREC_KERNELS_CUDA_CUDA_BACKEND_H_
 
@@ -13,7 +18,12 @@ struct CudaBackendOptions {
   int device = 0;  // index among the devices that CUDA shows
 };
 
-// FAILED_PRECONDITION in a build without CUDA.
+// FAILED_PRECONDITION in a build without CUDA, and where there is no driver, no
+// such device, or one older than compute capability 8.0.
+//
+// An operation that finds too little device memory returns RESOURCE_EXHAUSTED
+// and leaves the backend as it was. After any other error of CUDA's the device
+// is lost: every further call returns that error.
 absl::StatusOr<std::unique_ptr<Backend>> CreateCudaBackend(
     const CudaBackendOptions& options);
 
