@@ -53,7 +53,7 @@ struct QueryTile {
   // Tokens of the split that `query` sees.
   __device__ int Visible(int query) const {
     const int seen = rows.position + row(query) + 1 - split_begin;
-    return min(max(seen, 0), kSplit);
+    return seen < 0 ? 0 : seen < kSplit ? seen : kSplit;
   }
 };
 
@@ -70,7 +70,8 @@ __device__ QueryTile ThisTile(const AttentionArgs& args) {
   tile.rows = args.sequences.tiles[blockIdx.x];
   tile.kv_head = static_cast<int>(blockIdx.y) / chunks;
   tile.first_head = tile.kv_head * group + chunk * kMaxTileQueries;
-  tile.heads = min(kMaxTileQueries, group - chunk * kMaxTileQueries);
+  const int heads_left = group - chunk * kMaxTileQueries;
+  tile.heads = heads_left < kMaxTileQueries ? heads_left : kMaxTileQueries;
   tile.split_begin = static_cast<int>(blockIdx.z) * kSplit;
   return tile;
 }
@@ -188,14 +189,12 @@ class SplitAttention {
     int token = group;
     for (; token < seen_by_all_; token += groups()) {
       const float2 value = value_of(token);
-#pragma unroll
       for (int query = 0; query < kQueries; ++query) {
         AddValue(shared_.weights[token][query], value, sums[query]);
       }
     }
     for (; token < seen_by_any_; token += groups()) {
       const float2 value = value_of(token);
-#pragma unroll
       for (int query = 0; query < kQueries; ++query) {
         if (query < tile_.queries() && token < tile_.Visible(query)) {
           AddValue(shared_.weights[token][query], value, sums[query]);
@@ -229,9 +228,7 @@ class SplitAttention {
     for (int i = part * kWidth; i < head_dim_; i += kTokenThreads * kWidth) {
       float values[kWidth];
       LoadElements<kWidth>(key + i, values);
-#pragma unroll
       for (int query = 0; query < kQueries; ++query) {
-#pragma unroll
         for (int j = 0; j < kWidth; ++j) {
           sums[query] =
               fmaf(shared_.queries[query][i + j], values[j], sums[query]);

@@ -67,10 +67,10 @@ absl::Status BitPlaneLayer::AddPlane(int plane,
   }
   WriteTiles(plane_parts, view_.k, tiles);
   const size_t bytes = tiles.size() * sizeof(uint32_t);
-  ASSIGN_OR_RETURN(planes_[plane],
-                   DeviceMemory::Allocate(
-                       bytes, absl::StrCat("plane ", plane, " of a ", view_.n,
-                                           " x ", view_.k, " layer")));
+  ASSIGN_OR_RETURN(
+      planes_[plane],
+      stream.Allocate(bytes, absl::StrCat("plane ", plane, " of a ", view_.n,
+                                          " x ", view_.k, " layer")));
   view_.planes[plane] = static_cast<const uint32_t*>(planes_[plane].data());
   return stream.Upload(tiles.data(), bytes, planes_[plane].data());
 }
@@ -89,7 +89,7 @@ absl::Status BitPlaneLayer::AddCodebook(size_t index,
   const size_t bytes = centroids.size() * sizeof(Float16);
   DeviceMemory& memory = codebooks_[precision];
   ASSIGN_OR_RETURN(
-      memory, DeviceMemory::Allocate(
+      memory, stream.Allocate(
                   bytes, absl::StrCat("the ", precision, "-bit codebook of a ",
                                       view_.n, " x ", view_.k, " layer")));
   view_.codebooks[precision] = static_cast<const Float16*>(memory.data());
@@ -113,7 +113,7 @@ absl::Status BitPlaneLayer::Multiply(const RowGroup& group, const float* x,
         "multiplying decode rows by bit planes");
   }
   ASSIGN_OR_RETURN(void* const memory,
-                   scratch.Reserve(PrefillScratchBytes(view_.k, rows)));
+                   scratch.Reserve(PrefillScratchBytes(view_.k, rows), stream));
   return stream.Check(PrefillBitPlanes(view_, precision, x, rows, y, accumulate,
                                        memory, stream.get()),
                       "multiplying prefill rows by bit planes");

@@ -60,13 +60,12 @@ class CudaBackend final : public Backend {
   absl::StatusOr<std::unique_ptr<Buffer>> Allocate(size_t floats) override {
     RETURN_IF_ERROR(stream_->Ready());
     const size_t bytes = floats * sizeof(float);
-    absl::StatusOr<DeviceMemory> memory =
-        DeviceMemory::Allocate(bytes, "activations");
-    RETURN_IF_ERROR(stream_->Note(memory.status()));
-    RETURN_IF_ERROR(stream_->Check(
-        cudaMemsetAsync(memory->data(), 0, bytes, stream_->get()),
-        "clearing device memory"));
-    return std::make_unique<CudaBuffer>(*std::move(memory), floats);
+    ASSIGN_OR_RETURN(DeviceMemory memory,
+                     stream_->Allocate(bytes, "activations"));
+    RETURN_IF_ERROR(
+        stream_->Check(cudaMemsetAsync(memory.data(), 0, bytes, stream_->get()),
+                       "clearing device memory"));
+    return std::make_unique<CudaBuffer>(std::move(memory), floats);
   }
 
   absl::Status CopyFromHost(std::span<const float> source,
@@ -96,7 +95,7 @@ class CudaBackend final : public Backend {
   absl::StatusOr<std::unique_ptr<KvStorage>> AllocateKv(const KvLayout& layout,
                                                         KvType type) override {
     RETURN_IF_ERROR(stream_->Ready());
-    return DeviceKv::Create(layout, type);
+    return DeviceKv::Create(layout, type, *stream_);
   }
 
   absl::Status Linear(const LinearWeights& weights,
@@ -184,7 +183,7 @@ class CudaBackend final : public Backend {
   absl::StatusOr<const int32_t*> UploadIndices(
       std::span<const int32_t> indices) {
     ASSIGN_OR_RETURN(void* const memory,
-                     indices_.Reserve(indices.size_bytes()));
+                     indices_.Reserve(indices.size_bytes(), *stream_));
     RETURN_IF_ERROR(
         stream_->Upload(indices.data(), indices.size_bytes(), memory));
     return static_cast<const int32_t*>(memory);
@@ -214,7 +213,7 @@ class CudaBackend final : public Backend {
         batch.rows *
         AttentionScratchFloats(args.heads, args.kv.head_dim, batch.splits);
     ASSIGN_OR_RETURN(void* const scratch,
-                     scratch_.Reserve(floats * sizeof(float)));
+                     scratch_.Reserve(floats * sizeof(float), *stream_));
     args.scratch = static_cast<float*>(scratch);
     return stream_->Check(LaunchAttention(args, stream_->get()), "attending");
   }

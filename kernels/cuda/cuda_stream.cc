@@ -54,9 +54,16 @@ absl::Status CudaStream::Check(cudaError_t error, absl::string_view attempted) {
 }
 
 absl::Status CudaStream::Note(absl::Status status) {
-  if (status.ok() || absl::IsResourceExhausted(status)) return status;
+  if (!absl::IsInternal(status)) return status;
   if (lost_.ok()) lost_ = std::move(status);
   return lost_;
+}
+
+absl::StatusOr<DeviceMemory> CudaStream::Allocate(size_t bytes,
+                                                  absl::string_view what) {
+  absl::StatusOr<DeviceMemory> memory = DeviceMemory::Allocate(bytes, what);
+  if (!memory.ok()) return Note(memory.status());
+  return memory;
 }
 
 absl::Status CudaStream::Upload(const void* source, size_t bytes,

@@ -9,13 +9,13 @@
 
 #include <cstddef>
 #include <memory>
-#include <optional>
 #include <span>
 #include <thread>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "kernels/cuda/device_memory.h"
 #include "kernels/cuda/pinned_memory.h"
 
 namespace anyprec {
@@ -37,11 +37,13 @@ class CudaStream {
   // calling thread's. Once the device is lost, the error that lost it.
   absl::Status Ready();
 
-  // Passes on what became of `attempted`. Any error but RESOURCE_EXHAUSTED
-  // loses the device: CUDA repeats it with every later call, or the work that
-  // was enqueued is in an unknown state.
+  // Passes on what became of `attempted`. An INTERNAL error loses the device:
+  // CUDA repeats it with every later call, or what was enqueued is in an
+  // unknown state.
   absl::Status Check(cudaError_t error, absl::string_view attempted);
-  absl::Status Note(absl::Status status);
+
+  // DeviceMemory::Allocate(), checked likewise.
+  absl::StatusOr<DeviceMemory> Allocate(size_t bytes, absl::string_view what);
 
   // Copies to device memory behind all that is enqueued. `source` may change
   // as soon as this returns.
@@ -56,6 +58,8 @@ class CudaStream {
 
  private:
   explicit CudaStream(int device) : device_(device) {}
+
+  absl::Status Note(absl::Status status);
 
   const int device_;
   cudaStream_t stream_ = nullptr;

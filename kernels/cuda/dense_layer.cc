@@ -95,13 +95,12 @@ absl::StatusOr<std::unique_ptr<DenseLayer>> LoadDenseLayer(
   const std::string what =
       absl::StrCat("a dense ", view.n, " x ", view.k, " layer");
   ASSIGN_OR_RETURN(DeviceMemory data,
-                   DeviceMemory::Allocate(static_cast<size_t>(view.n) * view.k *
-                                              ElementBytes(view.type),
-                                          what));
+                   stream.Allocate(static_cast<size_t>(view.n) * view.k *
+                                       ElementBytes(view.type),
+                                   what));
   DeviceMemory row_scales;
   if (view.type == DenseMatrix::Type::kInt8) {
-    ASSIGN_OR_RETURN(row_scales,
-                     DeviceMemory::Allocate(view.n * sizeof(float), what));
+    ASSIGN_OR_RETURN(row_scales, stream.Allocate(view.n * sizeof(float), what));
   }
   auto* const scales = static_cast<float*>(row_scales.data());
   RETURN_IF_ERROR(

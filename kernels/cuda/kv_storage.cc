@@ -19,17 +19,16 @@ size_t LayerBytes(const KvLayout& layout, KvType type) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<DeviceKv>> DeviceKv::Create(
-    const KvLayout& layout, KvType type) {
+    const KvLayout& layout, KvType type, CudaStream& stream) {
   RETURN_IF_ERROR(ValidateKvLayout(layout));
   if (layout.head_dim > kMaxAttentionHeadDim) {
     return absl::InvalidArgumentError(absl::StrCat(
         "KV cache with heads of ", layout.head_dim,
         ": CUDA's attention takes at most ", kMaxAttentionHeadDim));
   }
-  ASSIGN_OR_RETURN(
-      DeviceMemory memory,
-      DeviceMemory::Allocate(layout.layers * LayerBytes(layout, type),
-                             "the KV cache"));
+  ASSIGN_OR_RETURN(DeviceMemory memory,
+                   stream.Allocate(layout.layers * LayerBytes(layout, type),
+                                   "the KV cache"));
   return std::unique_ptr<DeviceKv>(
       new DeviceKv(layout, type, std::move(memory)));
 }

@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "kernels/backend.h"
+#include "kernels/cuda/cuda_stream.h"
 #include "kernels/cuda/device_memory.h"
 #include "kernels/cuda/paged_kv.cuh"
 
@@ -20,7 +21,7 @@ class DeviceKv final : public KvStorage {
   // INVALID_ARGUMENT as ValidateKvLayout() says, and where a head is larger
   // than kMaxAttentionHeadDim; RESOURCE_EXHAUSTED.
   static absl::StatusOr<std::unique_ptr<DeviceKv>> Create(
-      const KvLayout& layout, KvType type);
+      const KvLayout& layout, KvType type, CudaStream& stream);
 
   const KvLayout& layout() const override { return layout_; }
   size_t BytesResident() const override { return memory_.bytes(); }

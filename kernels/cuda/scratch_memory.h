@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "kernels/cuda/cuda_stream.h"
 #include "kernels/cuda/device_memory.h"
 #include "kernels/status_macros.h"
 
@@ -21,13 +22,13 @@ class ScratchMemory {
 
   // At least `bytes`, aligned to 256. RESOURCE_EXHAUSTED as
   // DeviceMemory::Allocate().
-  absl::StatusOr<void*> Reserve(size_t bytes) {
+  absl::StatusOr<void*> Reserve(size_t bytes, CudaStream& stream) {
     if (memory_.bytes() < bytes) {
       // Twice as much as before keeps growing steps from waiting time and
       // again.
       const size_t wanted = std::max(bytes, 2 * memory_.bytes());
       memory_ = DeviceMemory();  // first, to make room
-      ASSIGN_OR_RETURN(memory_, DeviceMemory::Allocate(wanted, what_));
+      ASSIGN_OR_RETURN(memory_, stream.Allocate(wanted, what_));
     }
     return memory_.data();
   }

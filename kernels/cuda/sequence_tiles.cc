@@ -71,7 +71,7 @@ absl::Status SequenceTiles::Update(std::span<const SequenceRows> sequences,
   const size_t tile_bytes = wanted.tiles.size() * sizeof(RowTile);
   const size_t table_bytes = wanted.block_tables.size() * sizeof(int32_t);
   ASSIGN_OR_RETURN(void* const memory,
-                   memory_.Reserve(tile_bytes + table_bytes));
+                   memory_.Reserve(tile_bytes + table_bytes, stream));
   void* const tables = static_cast<char*>(memory) + tile_bytes;
   RETURN_IF_ERROR(stream.Upload(wanted.tiles.data(), tile_bytes, memory));
   RETURN_IF_ERROR(
