@@ -1,4 +1,5 @@
-// Bit-plane layers: canonical planes to tile order and into device memory.
+#include "kernels/cuda/bit_plane_layer.h"
+
 #include <cstddef>
 #include <cstdint>
 #include <utility>
@@ -10,7 +11,6 @@
 #include "kernels/cuda/bit_plane_prefill.cuh"
 #include "kernels/cuda/bit_plane_weights.h"
 #include "kernels/cuda/device_memory.h"
-#include "kernels/cuda/linear_layer.h"
 #include "kernels/cuda/weight_tiles.h"
 #include "kernels/status_macros.h"
 #include "kernels/validation.h"

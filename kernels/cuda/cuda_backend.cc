@@ -10,8 +10,10 @@
 #include "absl/strings/str_cat.h"
 #include "kernels/check.h"
 #include "kernels/cuda/attention.cuh"
+#include "kernels/cuda/bit_plane_layer.h"
 #include "kernels/cuda/cuda_status.h"
 #include "kernels/cuda/cuda_stream.h"
+#include "kernels/cuda/dense_layer.h"
 #include "kernels/cuda/device_memory.h"
 #include "kernels/cuda/kv_storage.h"
 #include "kernels/cuda/linear_layer.h"
@@ -23,10 +25,6 @@
 
 namespace anyprec {
 namespace {
-
-// Attention's partial results of one launch may take this much, unless a single
-// tile needs more: 16 decode rows of 32 heads of 128 at a context of 30,000.
-constexpr size_t kMaxAttentionScratchBytes = size_t{64} << 20;
 
 class CudaBuffer final : public Buffer {
  public:
@@ -42,8 +40,9 @@ class CudaBuffer final : public Buffer {
 
 class CudaBackend final : public Backend {
  public:
-  CudaBackend(std::string name, std::unique_ptr<CudaStream> stream)
-      : name_(std::move(name)), stream_(std::move(stream)) {}
+  CudaBackend(const CudaBackendOptions& options, std::string name,
+              std::unique_ptr<CudaStream> stream)
+      : options_(options), name_(std::move(name)), stream_(std::move(stream)) {}
 
   absl::string_view name() const override { return name_; }
 
@@ -89,7 +88,7 @@ class CudaBackend final : public Backend {
   absl::StatusOr<std::unique_ptr<LinearWeights>> LoadDense(
       std::span<const DenseMatrix> parts) override {
     RETURN_IF_ERROR(stream_->Ready());
-    return LoadDenseLayer(parts, *stream_);
+    return DenseLayer::Load(parts, *stream_);
   }
 
   absl::StatusOr<std::unique_ptr<KvStorage>> AllocateKv(const KvLayout& layout,
@@ -155,7 +154,7 @@ class CudaBackend final : public Backend {
     args.y = y;
     for (const TileBatch& batch :
          CutIntoBatches(sequences_.tiles(), shape.heads, shape.head_dim,
-                        kMaxAttentionScratchBytes / sizeof(float))) {
+                        options_.attention_scratch_bytes / sizeof(float))) {
       RETURN_IF_ERROR(Attend(batch, args));
     }
     return absl::OkStatus();
@@ -218,6 +217,7 @@ class CudaBackend final : public Backend {
     return stream_->Check(LaunchAttention(args, stream_->get()), "attending");
   }
 
+  const CudaBackendOptions options_;
   const std::string name_;
   const std::unique_ptr<CudaStream> stream_;  // outlives what it works on
   SequenceTiles sequences_;
@@ -270,6 +270,7 @@ absl::StatusOr<std::unique_ptr<Backend>> CreateCudaBackend(
   ASSIGN_OR_RETURN(std::unique_ptr<CudaStream> stream,
                    CudaStream::Create(options.device));
   return std::make_unique<CudaBackend>(
+      options,
       absl::StrCat("cuda (", properties.name, ", sm_", properties.major,
                    properties.minor, ")"),
       std::move(stream));

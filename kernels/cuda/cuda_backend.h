@@ -7,6 +7,7 @@
 #ifndef ANYPREC_KERNELS_CUDA_CUDA_BACKEND_H_
 #define ANYPREC_KERNELS_CUDA_CUDA_BACKEND_H_
 
+#include <cstddef>
 #include <memory>
 
 #include "absl/status/statusor.h"
@@ -16,6 +17,10 @@ namespace anyprec {
 
 struct CudaBackendOptions {
   int device = 0;  // index among the devices that CUDA shows
+  // What the partial results of one launch of attention may take, unless those
+  // of 8 rows need more. 64 MiB are 16 decode rows of 32 heads of 128 at a
+  // context of 30,000 tokens; more rows than fit take turns.
+  size_t attention_scratch_bytes = size_t{64} << 20;
 };
 
 // FAILED_PRECONDITION in a build without CUDA, and where there is no driver, no

@@ -1,13 +1,9 @@
-// Dense layers: parts stacked in device memory.
-#include <cstddef>
-#include <cstdint>
-#include <utility>
+#include "kernels/cuda/dense_layer.h"
+
+#include <string>
 
 #include "absl/strings/str_cat.h"
 #include "kernels/check.h"
-#include "kernels/cuda/dense_matmul.cuh"
-#include "kernels/cuda/device_memory.h"
-#include "kernels/cuda/linear_layer.h"
 #include "kernels/status_macros.h"
 #include "kernels/validation.h"
 
@@ -28,45 +24,6 @@ size_t ElementBytes(DenseMatrix::Type type) {
   return 0;
 }
 
-class DenseWeightsLayer final : public DenseLayer {
- public:
-  DenseWeightsLayer(const DenseWeights& view, DeviceMemory data,
-                    DeviceMemory row_scales)
-      : view_(view),
-        data_(std::move(data)),
-        row_scales_(std::move(row_scales)) {}
-
-  int n() const override { return view_.n; }
-  int k() const override { return view_.k; }
-  size_t BytesRead(int /*precision*/) const override { return BytesResident(); }
-  size_t BytesResident() const override {
-    return data_.bytes() + row_scales_.bytes();
-  }
-
-  // Decode and prefill rows alike.
-  absl::Status Multiply(const RowGroup& group, const float* x, float* y,
-                        bool accumulate, ScratchMemory& /*scratch*/,
-                        CudaStream& stream) const override {
-    return stream.Check(
-        MultiplyDense(view_, x + static_cast<size_t>(group.begin) * view_.k,
-                      group.end - group.begin,
-                      y + static_cast<size_t>(group.begin) * view_.n,
-                      accumulate, stream.get()),
-        "multiplying by a dense layer");
-  }
-
-  absl::Status Embed(const int32_t* ids, int count, float* y,
-                     CudaStream& stream) const override {
-    return stream.Check(EmbedDense(view_, ids, count, y, stream.get()),
-                        "looking up embeddings");
-  }
-
- private:
-  const DenseWeights view_;
-  const DeviceMemory data_;
-  const DeviceMemory row_scales_;  // empty but for kInt8
-};
-
 // Copies the parts' weights, and their scales if any, one after the other.
 absl::Status UploadParts(std::span<const DenseMatrix> parts, char* data,
                          float* row_scales, CudaStream& stream) {
@@ -85,7 +42,7 @@ absl::Status UploadParts(std::span<const DenseMatrix> parts, char* data,
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<DenseLayer>> LoadDenseLayer(
+absl::StatusOr<std::unique_ptr<DenseLayer>> DenseLayer::Load(
     std::span<const DenseMatrix> parts, CudaStream& stream) {
   RETURN_IF_ERROR(ValidateDense(parts));
   DenseWeights view;
@@ -107,8 +64,25 @@ absl::StatusOr<std::unique_ptr<DenseLayer>> LoadDenseLayer(
       UploadParts(parts, static_cast<char*>(data.data()), scales, stream));
   view.data = data.data();
   view.row_scales = scales;
-  return std::make_unique<DenseWeightsLayer>(view, std::move(data),
-                                             std::move(row_scales));
+  return std::unique_ptr<DenseLayer>(
+      new DenseLayer(view, std::move(data), std::move(row_scales)));
+}
+
+absl::Status DenseLayer::Multiply(const RowGroup& group, const float* x,
+                                  float* y, bool accumulate,
+                                  ScratchMemory& /*scratch*/,
+                                  CudaStream& stream) const {
+  x += static_cast<size_t>(group.begin) * view_.k;
+  y += static_cast<size_t>(group.begin) * view_.n;
+  return stream.Check(MultiplyDense(view_, x, group.end - group.begin, y,
+                                    accumulate, stream.get()),
+                      "multiplying by a dense layer");
+}
+
+absl::Status DenseLayer::Embed(const int32_t* ids, int count, float* y,
+                               CudaStream& stream) const {
+  return stream.Check(EmbedDense(view_, ids, count, y, stream.get()),
+                      "looking up embeddings");
 }
 
 }  // namespace anyprec
