@@ -91,18 +91,11 @@ class RowCodes {
   uint32_t words_[kSide];
 };
 
-// Bytes of a row's codebook.
-template <int kBits>
-inline constexpr uint32_t kRowCodebookBytes = 2u << kBits;
-
-// The bits of the fp16 centroid at byte `offset` of a row's codebook, which
-// begins at byte `row_begin` of `codebook`. Both are joined by OR, which takes
-// part in the instruction that masks the offset: rows begin at multiples of
-// their size.
-__device__ __forceinline__ uint16_t CentroidBits(const uint16_t* codebook,
-                                                 uint32_t row_begin,
+// The bits of the fp16 centroid at byte `offset` of a row's codebook.
+__device__ __forceinline__ uint16_t CentroidBits(const uint16_t* row_codebook,
                                                  uint32_t offset) {
-  return codebook[(row_begin | offset) / sizeof(uint16_t)];
+  return *reinterpret_cast<const uint16_t*>(
+      reinterpret_cast<const char*>(row_codebook) + offset);
 }
 
 // Copies the codebooks of a band of 16 rows to shared memory, by all threads
@@ -110,7 +103,8 @@ __device__ __forceinline__ uint16_t CentroidBits(const uint16_t* codebook,
 template <int kBits>
 __device__ __forceinline__ void LoadCodebooks(const BitPlaneWeights& weights,
                                               int band, uint16_t* shared) {
-  constexpr int kPieces = kTileRows * kRowCodebookBytes<kBits> / sizeof(uint4);
+  constexpr int kPieces =
+      (kTileRows << kBits) * sizeof(uint16_t) / sizeof(uint4);
   const uint4* from = reinterpret_cast<const uint4*>(weights.codebooks[kBits]) +
                       static_cast<size_t>(band) * kPieces;
   uint4* to = reinterpret_cast<uint4*>(shared);

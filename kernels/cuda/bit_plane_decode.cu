@@ -69,15 +69,14 @@ __device__ __forceinline__ void AddHalf(
     const float (&staged)[kRows][kHalfWords][kWordPitch],
     float (&sums)[2][kRows]) {
   const RowCodes<kBits> codes[2] = {{pieces, 2 * half}, {pieces, 2 * half + 1}};
-  const uint32_t row_begin = lane / 4 * kRowCodebookBytes<kBits>;
+  const uint16_t* row_codebook = codebooks + (lane / 4 << kBits);
 #pragma unroll
   for (int column = 0; column < 32; column += 4) {
     float w[2][4];
 #pragma unroll
     for (int i = 0; i < 8; ++i) {
-      const uint16_t bits = CentroidBits(
-          codebooks, row_begin + i / 4 * 8 * kRowCodebookBytes<kBits>,
-          codes[i / 4].Offset(column + i % 4));
+      const uint16_t bits = CentroidBits(row_codebook + (i / 4 * 8 << kBits),
+                                         codes[i / 4].Offset(column + i % 4));
       w[i / 4][i % 4] = __half2float(__ushort_as_half(bits));
     }
 #pragma unroll

@@ -1,5 +1,6 @@
 #include <cuda_fp16.h>
 
+#include <cfloat>
 #include <cmath>
 
 #include "kernels/check.h"
@@ -70,7 +71,7 @@ size_t FragmentBytes(int k, int rows) {
 // rounding does. Rows of zeros, and rows that are not finite, stay as they are;
 // rows below 2^-100 are small all the same.
 __device__ float RowScale(float largest) {
-  if (!(largest > 0) || isinf(largest)) return 1;
+  if (!(largest > 0 && largest <= FLT_MAX)) return 1;
   return ldexpf(1.0f, 14 - ilogbf(fmaxf(largest, 0x1p-100f)));
 }
 
@@ -140,13 +141,11 @@ __device__ __forceinline__ void DecodeHalf(const TilePieces<kBits>& pieces,
                                            const uint16_t* codebooks,
                                            uint4 (&fragments)[kProducts][32]) {
   const RowCodes<kBits> codes[2] = {{pieces, 2 * half}, {pieces, 2 * half + 1}};
-  const uint32_t row_begin = lane / 4 * kRowCodebookBytes<kBits>;
+  const uint16_t* row_codebook = codebooks + (lane / 4 << kBits);
   const auto two = [&](int r, int column) {
-    const uint32_t begin = row_begin + r * 8 * kRowCodebookBytes<kBits>;
-    const uint32_t low =
-        CentroidBits(codebooks, begin, codes[r].Offset(column));
-    const uint32_t high =
-        CentroidBits(codebooks, begin, codes[r].Offset(column + 1));
+    const uint16_t* row = row_codebook + (r * 8 << kBits);
+    const uint32_t low = CentroidBits(row, codes[r].Offset(column));
+    const uint32_t high = CentroidBits(row, codes[r].Offset(column + 1));
     return low | high << 16;
   };
 #pragma unroll
