@@ -88,6 +88,7 @@ absl::Status CudaStream::Upload(const void* source, size_t bytes,
 
 absl::StatusOr<std::span<const float>> CudaStream::Download(const float* source,
                                                             size_t floats) {
+  if (floats == 0) return std::span<const float>();
   const size_t bytes = floats * sizeof(float);
   if (download_.bytes() < bytes) {
     download_ = PinnedMemory();

@@ -28,6 +28,7 @@ BackendUnderTest EmulatedCuda() {
   // 2^-11 of each: 3e-4 for an output of variance 1, and the largest of some
   // thousand outputs is four to five times that.
   backend.bit_plane_prefill_tolerance = 2e-3;
+  backend.max_dense_rows = 33;
   return backend;
 }
 
