@@ -1,4 +1,4 @@
-// A vector in device memory, for tests.
+// A std::vector's content in device memory, for tests.
 #ifndef ANYPREC_TESTS_KERNELS_CUDA_DEVICE_VECTOR_H_
 #define ANYPREC_TESTS_KERNELS_CUDA_DEVICE_VECTOR_H_
 
@@ -8,44 +8,44 @@
 #include <utility>
 #include <vector>
 
-#include "kernels/check.h"
+#include "absl/status/statusor.h"
+#include "gtest/gtest.h"
 #include "kernels/cuda/device_memory.h"
 
 namespace anyprec {
 
-// Any error ends the process. Not thread-safe.
+// Fails the test where a CUDA call fails. Not thread-safe.
 template <class T>
 class DeviceVector {
  public:
-  // Of `size` elements that nobody has written.
-  explicit DeviceVector(size_t size) {
-    auto array = DeviceArray<T>::Allocate(size, "a test's vector");
-    ANYPREC_CHECK(array.ok()) << array.status().message();
+  explicit DeviceVector(const std::vector<T>& values) : size_(values.size()) {
+    if (size_ == 0) return;
+    absl::StatusOr<DeviceArray<T>> array =
+        DeviceArray<T>::Allocate(size_, "a test's vector");
+    EXPECT_TRUE(array.ok()) << array.status();
+    if (!array.ok()) return;
     array_ = *std::move(array);
-  }
-  explicit DeviceVector(const std::vector<T>& values)
-      : DeviceVector(values.size()) {
     Copy(array_.data(), values.data(), cudaMemcpyHostToDevice);
   }
 
   T* data() const { return array_.data(); }
-  size_t size() const { return array_.size(); }
 
-  // Waits for what the default stream has to do first.
-  std::vector<T> Get() const {
-    std::vector<T> values(array_.size());
-    Copy(values.data(), array_.data(), cudaMemcpyDeviceToHost);
+  // Waits for all work on the default stream.
+  std::vector<T> Read() const {
+    std::vector<T> values(size_);
+    if (size_ > 0) Copy(values.data(), array_.data(), cudaMemcpyDeviceToHost);
     return values;
   }
 
  private:
   void Copy(T* to, const T* from, cudaMemcpyKind kind) const {
-    cudaError_t error =
-        cudaMemcpyAsync(to, from, array_.bytes(), kind, nullptr);
-    if (error == cudaSuccess) error = cudaStreamSynchronize(nullptr);
-    ANYPREC_CHECK(error == cudaSuccess) << cudaGetErrorString(error);
+    EXPECT_EQ(
+        cudaMemcpyAsync(to, from, size_ * sizeof(T), kind, /*stream=*/nullptr),
+        cudaSuccess);
+    EXPECT_EQ(cudaStreamSynchronize(nullptr), cudaSuccess);
   }
 
+  size_t size_;
   DeviceArray<T> array_;
 };
 

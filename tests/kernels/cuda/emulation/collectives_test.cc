@@ -30,10 +30,10 @@ class CollectivesTest : public testing::TestWithParam<int> {
   template <class T, class... Params, class... Args>
   std::vector<T> RunWarp(void (*kernel)(T*, Params...), int values,
                          Args... args) {
-    const DeviceVector<T> out(kLanes * values);
+    const DeviceVector<T> out{std::vector<T>(kLanes * values)};
     EXPECT_EQ(Launch(kernel, 1, kLanes, 0, nullptr, out.data(), args...),
               cudaSuccess);
-    return out.Get();
+    return out.Read();
   }
 
   std::mt19937 random_{3};

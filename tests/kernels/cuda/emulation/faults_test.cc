@@ -112,10 +112,10 @@ int SeedsThatDiffer(void (*right)(float*), void (*kernel)(float*)) {
   constexpr int kBlocks = 4;
   const auto run = [](void (*f)(float*), uint64_t seed) {
     emulation::SetSeed(seed);
-    const DeviceVector<float> out(kBlocks * kThreads);
+    const DeviceVector<float> out{std::vector<float>(kBlocks * kThreads)};
     EXPECT_EQ(Launch(f, kBlocks, kThreads, 0, nullptr, out.data()),
               cudaSuccess);
-    return out.Get();
+    return out.Read();
   };
   const std::vector<float> want = run(right, 0);
   int differ = 0;
@@ -148,7 +148,7 @@ using FaultsDeathTest = FaultsTest;
 void ExpectRace(void (*kernel)(float*)) {
   constexpr int kExitCodeOfTsan = 66;
   const auto run = [kernel] {
-    const DeviceVector<float> out(2 * kThreads);
+    const DeviceVector<float> out{std::vector<float>(2 * kThreads)};
     Launch(kernel, 2, kThreads, 0, nullptr, out.data());
     cudaStreamSynchronize(nullptr);
     std::exit(0);
@@ -231,20 +231,20 @@ __global__ void LeaveCopyUnderWay(const int* in) {
 }
 
 TEST_F(FaultsTest, LanesThatMissACollectiveAreReported) {
-  const DeviceVector<int> out(kThreads);
+  const DeviceVector<int> out{std::vector<int>(kThreads)};
   EXPECT_THAT(FailureOf(&HalfAWarpShuffles, 0, out.data()),
               HasSubstr("16 threads (0..15) at __shfl_xor_sync"));
 }
 
 TEST_F(FaultsTest, CollectivesThatDoNotMatchAreReported) {
-  const DeviceVector<int> out(kThreads);
+  const DeviceVector<int> out{std::vector<int>(kThreads)};
   EXPECT_THAT(FailureOf(&TwoKindsOfShuffle, 0, out.data()),
               HasSubstr("waits at __shfl"));
 }
 
 TEST_F(FaultsTest, ACopyThatNobodyWaitsForIsReported) {
   emulation::SetSeed(0);  // copies at the wait, never at once
-  const DeviceVector<int> in(kThreads);
+  const DeviceVector<int> in{std::vector<int>(kThreads)};
   EXPECT_THAT(FailureOf(&LeaveCopyUnderWay, kThreads * sizeof(int), in.data()),
               HasSubstr("exits with cp.async under way"));
 }
@@ -277,7 +277,7 @@ using FaultsDeathTest = FaultsTest;
 TEST_F(FaultsDeathTest, AddressSanitizerSeesAccessesOutOfBounds) {
   const char* report = "AddressSanitizer: heap-buffer-overflow";
   constexpr size_t kSharedBytes = kThreads * sizeof(float);
-  const DeviceVector<float> out(kThreads);
+  const DeviceVector<float> out{std::vector<float>(kThreads)};
   EXPECT_DEATH(FailureOf(&WritePastDynamicShared, kSharedBytes), report);
   EXPECT_DEATH(FailureOf(&WritePastStaticShared, 0), report);
   EXPECT_DEATH(FailureOf(&WriteBeforeStaticShared, 0), report);
@@ -305,16 +305,16 @@ TEST_F(FaultsTest, AWriteBeforeSharedMemoryIsReported) {
 }
 
 TEST_F(FaultsTest, AWritePastGlobalMemoryIsReported) {
-  const DeviceVector<float> out(kThreads);
+  const DeviceVector<float> out{std::vector<float>(kThreads)};
   EXPECT_THAT(FailureOf(&WritePastGlobal, 0, out.data()),
               HasSubstr("wrote past an array of 1024 bytes in global memory"));
 }
 
 TEST_F(FaultsTest, AReadPastSharedMemoryGivesNaN) {
-  const DeviceVector<float> out(kThreads);
+  const DeviceVector<float> out{std::vector<float>(kThreads)};
   EXPECT_EQ(FailureOf(&ReadPastShared, 0, out.data()), "");
-  EXPECT_EQ(out.Get()[0], 1);
-  EXPECT_TRUE(std::isnan(out.Get()[kThreads - 1]));
+  EXPECT_EQ(out.Read()[0], 1);
+  EXPECT_TRUE(std::isnan(out.Read()[kThreads - 1]));
 }
 
 #endif
