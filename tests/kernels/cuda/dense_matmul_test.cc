@@ -128,8 +128,8 @@ struct Shape {
 };
 
 TEST(DenseMatmulTest, MatchesExactProducts) {
-  constexpr Shape kShapes[] = {{1, 1},    {1, 32},  {7, 33},
-                               {33, 544}, {65, 80}, {3, 1100}};
+  constexpr Shape kShapes[] = {{1, 1},    {1, 32},   {7, 33},  {17, 96},
+                               {31, 100}, {33, 544}, {65, 80}, {3, 1100}};
   for (const Type type : kTypes) {
     for (const Shape shape : kShapes) {
       const RandomDense layer(type, shape.n, shape.k, shape.k);
