@@ -76,13 +76,11 @@ class RowCodes {
     TransposeBits<kSide>(words_);
   }
 
-  // Twice the index of a column: where its fp16 centroid begins in the row's
-  // codebook, in bytes. `column` is known once loops are unrolled.
-  __device__ __forceinline__ uint32_t Offset(int column) const {
-    constexpr uint32_t kMask = ((1u << kBits) - 1) << 1;
-    const uint32_t word = words_[column % kSide];
-    const int shift = column / kSide * kSide;
-    return (shift == 0 ? word << 1 : word >> (shift - 1)) & kMask;
+  // The index of column 8 * byte + i, which the words' byte `byte` holds. i is
+  // known once loops are unrolled; loops over bytes need not be.
+  __device__ __forceinline__ uint32_t Index(int byte, int i) const {
+    constexpr uint32_t kMask = (1u << kBits) - 1;
+    return words_[i % kSide] >> (8 * byte + i / kSide * kSide) & kMask;
   }
 
  private:
@@ -90,13 +88,6 @@ class RowCodes {
   static constexpr int kSide = kBits <= 2 ? 2 : kBits <= 4 ? 4 : 8;
   uint32_t words_[kSide];
 };
-
-// The bits of the fp16 centroid at byte `offset` of a row's codebook.
-__device__ __forceinline__ uint16_t CentroidBits(const uint16_t* row_codebook,
-                                                 uint32_t offset) {
-  return *reinterpret_cast<const uint16_t*>(
-      reinterpret_cast<const char*>(row_codebook) + offset);
-}
 
 // Copies the codebooks of a band of 16 rows to shared memory, by all threads
 // of the block; a barrier must follow.

@@ -70,25 +70,28 @@ __device__ __forceinline__ void AddHalf(
     float (&sums)[2][kRows]) {
   const RowCodes<kBits> codes[2] = {{pieces, 2 * half}, {pieces, 2 * half + 1}};
   const uint16_t* row_codebook = codebooks + (lane / 4 << kBits);
+#pragma unroll 1  // 16 weights at a time are independent work enough
+  for (int byte = 0; byte < 4; ++byte) {
+    float w[2][8];
 #pragma unroll
-  for (int column = 0; column < 32; column += 4) {
-    float w[2][4];
-#pragma unroll
-    for (int i = 0; i < 8; ++i) {
-      const uint16_t bits = CentroidBits(row_codebook + (i / 4 * 8 << kBits),
-                                         codes[i / 4].Offset(column + i % 4));
-      w[i / 4][i % 4] = __half2float(__ushort_as_half(bits));
+    for (int i = 0; i < 16; ++i) {
+      const uint32_t index = codes[i / 8].Index(byte, i % 8);
+      const uint16_t* row = row_codebook + (i / 8 * 8 << kBits);
+      w[i / 8][i % 8] = __half2float(__ushort_as_half(row[index]));
     }
 #pragma unroll
     for (int m = 0; m < kRows; ++m) {
-      const float4 x =
-          *reinterpret_cast<const float4*>(&staged[m][lane % 4][column]);
 #pragma unroll
-      for (int r = 0; r < 2; ++r) {
-        sums[r][m] = fmaf(w[r][0], x.x, sums[r][m]);
-        sums[r][m] = fmaf(w[r][1], x.y, sums[r][m]);
-        sums[r][m] = fmaf(w[r][2], x.z, sums[r][m]);
-        sums[r][m] = fmaf(w[r][3], x.w, sums[r][m]);
+      for (int i = 0; i < 8; i += 4) {
+        const float4 x = *reinterpret_cast<const float4*>(
+            &staged[m][lane % 4][8 * byte + i]);
+#pragma unroll
+        for (int r = 0; r < 2; ++r) {
+          sums[r][m] = fmaf(w[r][i], x.x, sums[r][m]);
+          sums[r][m] = fmaf(w[r][i + 1], x.y, sums[r][m]);
+          sums[r][m] = fmaf(w[r][i + 2], x.z, sums[r][m]);
+          sums[r][m] = fmaf(w[r][i + 3], x.w, sums[r][m]);
+        }
       }
     }
   }

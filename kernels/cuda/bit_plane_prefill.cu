@@ -31,10 +31,11 @@ constexpr int kProductTokens = 8;             // n of a product
 
 // A block computes 4 bands of W, one decoded by each warp, for 128 tokens, of
 // which each warp takes 32. Then a warp's sums fill 64 registers and it uses
-// every fragment that it reads from shared memory 4 times. The more tokens,
-// the less decoding weighs: it takes some 5 instructions a weight, so about
-// 1300 cycles of a multiprocessor's issue slots for a tile of 64 x 256, of
-// which the products alone take about 1000 cycles at mma's dense rate.
+// every fragment that it reads from shared memory 4 times. The more tokens, the
+// less decoding weighs: at some 6 instructions a weight, those of 64 x 256
+// weights take a multiprocessor's four schedulers about 800 cycles, and their
+// products with 128 tokens its tensor cores 1000 cycles (sm_90's dense rate, of
+// 2048 multiplications a cycle) or 2000 (sm_80's).
 constexpr int kBands = 4;
 constexpr int kWarps = kBands;
 constexpr int kThreads = 32 * kWarps;
@@ -142,17 +143,20 @@ __device__ __forceinline__ void DecodeHalf(const TilePieces<kBits>& pieces,
                                            uint4 (&fragments)[kProducts][32]) {
   const RowCodes<kBits> codes[2] = {{pieces, 2 * half}, {pieces, 2 * half + 1}};
   const uint16_t* row_codebook = codebooks + (lane / 4 << kBits);
-  const auto two = [&](int r, int column) {
+  const auto two = [&](int r, int byte, int i) {
     const uint16_t* row = row_codebook + (r * 8 << kBits);
-    const uint32_t low = CentroidBits(row, codes[r].Offset(column));
-    const uint32_t high = CentroidBits(row, codes[r].Offset(column + 1));
+    const uint32_t low = row[codes[r].Index(byte, i)];
+    const uint32_t high = row[codes[r].Index(byte, i + 1)];
     return low | high << 16;
   };
+#pragma unroll 1  // 16 weights at a time are independent work enough
+  for (int byte = 0; byte < 4; ++byte) {
 #pragma unroll
-  for (int product = 0; product < kProducts; ++product) {
-    const int column = 4 * product;
-    fragments[product][lane] = {two(0, column), two(1, column),
-                                two(0, column + 2), two(1, column + 2)};
+    for (int i = 0; i < 8; i += 4) {
+      fragments[2 * byte + i / 4][lane] = {two(0, byte, i), two(1, byte, i),
+                                           two(0, byte, i + 2),
+                                           two(1, byte, i + 2)};
+    }
   }
 }
 

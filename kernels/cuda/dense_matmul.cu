@@ -18,10 +18,10 @@ constexpr int kThreads = 32 * kWarps;
 // Rows of W that a warp takes at once: it then has 4 reads of 512 bytes under
 // way, and reads each activation once for 4 weights.
 constexpr int kOutputs = 4;
-// Rows of x that share one reading of the weights, at most. A warp holds
-// kOutputs * kMaxRows sums a lane, and each lane stores one of them.
+// Rows of x that share one reading of the weights, at most: a warp's sums are
+// then as many as its lanes, each of which stores one.
 constexpr int kMaxRows = 8;
-static_assert(kOutputs * kMaxRows <= 32);
+static_assert(kOutputs * kMaxRows == 32);
 
 // 16 bytes of a row of W.
 template <class Element>
@@ -65,12 +65,13 @@ struct OutputRows {
   const Element* row[kOutputs];
 };
 
-// Adds the products of columns [column, + kColumns) to sums.
+// Adds the products of columns [column, + kColumns) to
+// sums[output * kRows + row].
 template <bool kAligned, int kRows, class Element>
 __device__ __forceinline__ void AddPieces(const OutputRows<Element>& w,
                                           const float* x, int rows, int column,
                                           int k,
-                                          float (&sums)[kOutputs][kRows]) {
+                                          float (&sums)[kOutputs * kRows]) {
   Piece<Element> pieces[kOutputs];
 #pragma unroll
   for (int output = 0; output < kOutputs; ++output) {
@@ -87,12 +88,36 @@ __device__ __forceinline__ void AddPieces(const OutputRows<Element>& w,
       for (int output = 0; output < kOutputs; ++output) {
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
-          sums[output][m] = fmaf(ToFp32(pieces[output].elements[first + i]),
-                                 four.elements[i], sums[output][m]);
+          float& sum = sums[output * kRows + m];
+          sum = fmaf(ToFp32(pieces[output].elements[first + i]),
+                     four.elements[i], sum);
         }
       }
     }
   }
+}
+
+// Adds up each of `sums` over the warp's lanes and returns one of them: number
+// lane * kCount / 32. Lanes that differ in one bit of their number, first the
+// highest, exchange the half of the sums that is the other's, until each has
+// one left, which they add up together. In whatever way the sums are divided,
+// each is added up in the same order.
+template <int kCount>
+__device__ __forceinline__ float SumOverWarp(float (&sums)[kCount], int lane) {
+#pragma unroll
+  for (int level = 0; level < 5; ++level) {
+    const int distance = 16 >> level;
+    const int half = (kCount >> level) / 2;
+    const bool upper = (lane & distance) != 0;
+#pragma unroll
+    for (int i = 0; i < half; ++i) {
+      const float own = upper ? sums[i + half] : sums[i];
+      const float given = upper ? sums[i] : sums[i + half];
+      sums[i] = own + __shfl_xor_sync(~0u, given, distance);
+    }
+    if (half == 0) sums[0] += __shfl_xor_sync(~0u, sums[0], distance);
+  }
+  return sums[0];
 }
 
 // Block (8 warps of 4 rows of W each, slice of kRows rows of x).
@@ -103,6 +128,7 @@ __global__ void __launch_bounds__(kThreads)
   const int lane = threadIdx.x % 32;
   const int first_output =
       (blockIdx.x * kWarps + static_cast<int>(threadIdx.x) / 32) * kOutputs;
+  if (first_output >= n) return;
   const int first_row = blockIdx.y * kRows;
   x += static_cast<size_t>(first_row) * k;
   OutputRows<Element> outputs;
@@ -114,27 +140,19 @@ __global__ void __launch_bounds__(kThreads)
   }
 
   constexpr int kColumns = Piece<Element>::kColumns;
-  float sums[kOutputs][kRows] = {};
+  float sums[kOutputs * kRows] = {};
   for (int column = lane * kColumns; column < k; column += 32 * kColumns) {
     AddPieces<kAligned, kRows>(outputs, x, rows - first_row, column, k, sums);
   }
 
-  float own = 0;  // of row lane / kRows of W and row lane % kRows of x
-#pragma unroll
-  for (int i = 0; i < kOutputs * kRows; ++i) {
-    float sum = sums[i / kRows][i % kRows];
-#pragma unroll
-    for (int lanes = 16; lanes > 0; lanes /= 2) {
-      sum += __shfl_xor_sync(~0u, sum, lanes);
-    }
-    if (i == lane) own = sum;
-  }
-  const int output = first_output + lane / kRows;
-  const int row = first_row + lane % kRows;
-  if (lane >= kOutputs * kRows || output >= n || row >= rows) return;
+  const float sum = SumOverWarp(sums, lane);
+  constexpr int kLanesPerSum = 32 / (kOutputs * kRows);
+  const int output = first_output + lane / kLanesPerSum / kRows;
+  const int row = first_row + lane / kLanesPerSum % kRows;
+  if (lane % kLanesPerSum != 0 || output >= n || row >= rows) return;
   const float scale = row_scales == nullptr ? 1 : row_scales[output];
   float& out = y[static_cast<size_t>(row) * n + output];
-  out = fmaf(own, scale, accumulate ? out : 0);
+  out = fmaf(sum, scale, accumulate ? out : 0);
 }
 
 // One block for each id.

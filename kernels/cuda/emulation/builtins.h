@@ -21,11 +21,14 @@ T Shuffle(const char* what, uint32_t mask, T value, int source) {
     int source;
     T out;
   } args{value, source, value};
-  WarpMeet(what, mask, args, [](const Lanes<Args>& lanes) {
+  WarpMeet(what, mask, args, [what](const Lanes<Args>& lanes) {
     for (int i = 0; i < kWarpSize; ++i) {
       if (lanes[i] == nullptr) continue;
       const Args* from = lanes[lanes[i]->source];
-      if (from == nullptr) Fail("shuffle from outside the mask");
+      if (from == nullptr) {
+        FailCollective("%s from a lane outside the mask", what);
+        return;
+      }
       lanes[i]->out = from->in;
     }
   });

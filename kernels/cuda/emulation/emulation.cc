@@ -78,6 +78,20 @@ Machine& machine = *new Machine;
 
 void Yield() { machine.fibers.Yield(machine.current->fiber); }
 
+// Gives the scheduler the launch to end.
+[[noreturn]] void Abandon() {
+  Yield();
+  std::abort();  // nobody resumes it
+}
+
+void SetError(const char* format, va_list args) {
+  char text[256];
+  const int n =
+      snprintf(text, sizeof(text), "thread %d: ", machine.current->rank);
+  vsnprintf(text + n, sizeof(text) - n, format, args);
+  machine.error = text;
+}
+
 // Where every fiber begins; it runs one thread after another.
 void ThreadMain() {
   machine.fibers.Enter();
@@ -135,9 +149,9 @@ void Meet(MeetingKey key, size_t expected, Site site, bool orders_memory,
     if (meeting.arrived.empty()) meeting.site = site;
     if (std::strcmp(meeting.site.what, site.what) != 0 ||
         meeting.site.line != site.line) {
-      Fail("is at %s line %d, but thread %d waits at %s line %d", site.what,
-           site.line, meeting.arrived[0]->rank, meeting.site.what,
-           meeting.site.line);
+      FailCollective("is at %s line %d, but thread %d waits at %s line %d",
+                     site.what, site.line, meeting.arrived[0]->rank,
+                     meeting.site.what, meeting.site.line);
     }
     thread.waits_at = site;
     meeting.arrived.push_back(&thread);
@@ -148,6 +162,7 @@ void Meet(MeetingKey key, size_t expected, Site site, bool orders_memory,
       Dissolve(meeting);
     }
   }
+  if (!machine.error.empty()) Abandon();
   if (orders_memory) Release(order);
   Yield();
   if (orders_memory) Acquire(order);
@@ -247,16 +262,21 @@ std::string Run(dim3 grid, dim3 block, size_t shared_bytes, uint64_t seed,
 }
 
 void Fail(const char* format, ...) {
-  char text[256];
-  const int n =
-      snprintf(text, sizeof(text), "thread %d: ", machine.current->rank);
   va_list args;
   va_start(args, format);
-  vsnprintf(text + n, sizeof(text) - n, format, args);
+  {
+    Unseen unseen;
+    SetError(format, args);
+  }
   va_end(args);
-  machine.error = text;
-  Yield();
-  std::abort();  // nobody resumes it
+  Abandon();
+}
+
+void FailCollective(const char* format, ...) {
+  va_list args;
+  va_start(args, format);
+  SetError(format, args);
+  va_end(args);
 }
 
 int Lane() { return machine.current->rank % kWarpSize; }
@@ -284,8 +304,11 @@ void Fence() {
 }
 
 void* Shared(const void* key, size_t bytes) {
-  Unseen unseen;
-  void* array = machine.block.shared.Get(key, bytes);
+  void* array;
+  {
+    Unseen unseen;
+    array = machine.block.shared.Get(key, bytes);
+  }
   if (array == nullptr) {
     Fail("%zu bytes more of shared memory are beyond the %zu of a block", bytes,
          kMaxSharedBytes);

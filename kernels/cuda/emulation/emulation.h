@@ -50,6 +50,9 @@ std::string Run(dim3 grid, dim3 block, size_t shared_bytes, uint64_t seed,
 // their stacks may own memory.
 [[noreturn, gnu::format(printf, 1, 2)]] void Fail(const char* format, ...);
 
+// The same once the collective whose lanes are being served is over.
+[[gnu::format(printf, 1, 2)]] void FailCollective(const char* format, ...);
+
 // The lane of the running thread in its warp.
 int Lane();
 
