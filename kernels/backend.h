@@ -130,7 +130,8 @@ class Backend {
   virtual absl::string_view name() const = 0;
 
   // Nothing where the backend lives in the machine's memory.
-  virtual absl::StatusOr<std::optional<DeviceMemoryInfo>> GetDeviceMemoryInfo() {
+  virtual absl::StatusOr<std::optional<DeviceMemoryInfo>>
+  GetDeviceMemoryInfo() {
     return std::nullopt;
   }
 
