@@ -4,6 +4,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -57,6 +58,10 @@ struct Device {
   // What a call of `function` returns before it does anything.
   cudaError_t Admit(const char* function);
   cudaError_t Record(cudaError_t error);
+
+  size_t FreeBytes() const {
+    return memory_bytes - std::min(memory_bytes, bytes_in_use);
+  }
 
   // For functions that may not run during a capture. Breaks those under way.
   cudaError_t ForbidDuringCapture();

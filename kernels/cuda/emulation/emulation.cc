@@ -125,6 +125,15 @@ void DrawPriorities() {
   }
 }
 
+// "at __syncthreads FILE:LINE"
+std::string Place(const Site& site) {
+  std::string place = std::string("at ") + site.what;
+  if (site.line != 0) {
+    place += std::string(" ") + site.file + ":" + std::to_string(site.line);
+  }
+  return place;
+}
+
 // Lets all who arrived go on.
 void Dissolve(Meeting& meeting) {
   Block& block = machine.block;
@@ -137,30 +146,36 @@ void Dissolve(Meeting& meeting) {
   ++meeting.generation;
 }
 
-// Joins the meeting `key`, complete once `expected` threads came: the last one
-// runs all(the lanes' arguments).
+// Adds the running thread to the meeting, complete once `expected` threads
+// came.
+void Join(Meeting& meeting, size_t expected, Site site, void* args,
+          absl::FunctionRef<void(const LaneArguments&)> all) {
+  Thread& thread = *machine.current;
+  if (meeting.arrived.empty()) meeting.site = site;
+  if (std::strcmp(meeting.site.what, site.what) != 0 ||
+      meeting.site.line != site.line) {
+    FailCollective("is %s, but thread %d waits %s", Place(site).c_str(),
+                   meeting.arrived[0]->rank, Place(meeting.site).c_str());
+    return;
+  }
+  thread.waits_at = site;
+  meeting.arrived.push_back(&thread);
+  meeting.lanes[thread.rank % kWarpSize] = args;
+  if (meeting.arrived.size() < expected) return;
+  all(meeting.lanes);
+  Dissolve(meeting);
+}
+
+// Joins the meeting `key` and waits for the others; the last one to come runs
+// all(the lanes' arguments).
 void Meet(MeetingKey key, size_t expected, Site site, bool orders_memory,
           void* args, absl::FunctionRef<void(const LaneArguments&)> all) {
   char* order;
   {
     Unseen unseen;
-    Thread& thread = *machine.current;
     Meeting& meeting = machine.block.meetings[key];
-    if (meeting.arrived.empty()) meeting.site = site;
-    if (std::strcmp(meeting.site.what, site.what) != 0 ||
-        meeting.site.line != site.line) {
-      FailCollective("is at %s line %d, but thread %d waits at %s line %d",
-                     site.what, site.line, meeting.arrived[0]->rank,
-                     meeting.site.what, meeting.site.line);
-    }
-    thread.waits_at = site;
-    meeting.arrived.push_back(&thread);
-    meeting.lanes[thread.rank % kWarpSize] = args;
     order = &meeting.order[meeting.generation % 2];
-    if (meeting.arrived.size() == expected) {
-      all(meeting.lanes);
-      Dissolve(meeting);
-    }
+    Join(meeting, expected, site, args, all);
   }
   if (!machine.error.empty()) Abandon();
   if (orders_memory) Release(order);
@@ -171,12 +186,8 @@ void Meet(MeetingKey key, size_t expected, Site site, bool orders_memory,
 std::string WhoWaitsWhere() {
   std::map<std::string, std::vector<int>> places;
   for (const Thread& thread : machine.block.threads) {
-    const Site& site = thread.waits_at;
-    std::string place = std::string("at ") + site.what;
-    if (site.line != 0) {
-      place += std::string(" ") + site.file + ":" + std::to_string(site.line);
-    }
-    places[thread.exited ? "exited" : place].push_back(thread.rank);
+    places[thread.exited ? "exited" : Place(thread.waits_at)].push_back(
+        thread.rank);
   }
   std::string text = "no thread can go on:";
   for (const auto& [place, ranks] : places) {

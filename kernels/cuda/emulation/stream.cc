@@ -8,6 +8,9 @@
 #include "kernels/cuda/emulation/runtime.h"
 #include "kernels/cuda/emulation/shared_memory.h"
 
+using anyprec::emulation::ApiCall;
+using anyprec::emulation::Device;
+using anyprec::emulation::FindStream;
 using anyprec::emulation::Stream;
 using anyprec::emulation::Work;
 
@@ -75,8 +78,6 @@ cudaError_t Launch(dim3 grid, dim3 block, size_t shared_bytes,
 }
 
 }  // namespace anyprec::emulation
-
-using namespace anyprec::emulation;  // NOLINT(google-build-using-namespace)
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream,
                                       unsigned int /*flags*/) {
@@ -194,19 +195,19 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
   });
 }
 
-cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph,
                                  unsigned long long /*flags*/) {
   return ApiCall("cudaGraphInstantiate", [&](const Device&) {
-    *executable = new CUgraphExec_st{graph->work};
+    *exec = new CUgraphExec_st{graph->work};
     return cudaSuccess;
   });
 }
 
-cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
   return ApiCall("cudaGraphLaunch", [&](Device& device) {
     Stream* queue = FindStream(device, stream);
     if (queue == nullptr) return cudaErrorInvalidResourceHandle;
-    for (const Work& work : executable->work) {
+    for (const Work& work : exec->work) {
       const cudaError_t error = device.Enqueue(*queue, work);
       if (error != cudaSuccess) return error;
     }
@@ -221,9 +222,9 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
   });
 }
 
-cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
   return ApiCall("cudaGraphExecDestroy", [&](const Device&) {
-    delete executable;
+    delete exec;
     return cudaSuccess;
   });
 }
