@@ -5,7 +5,7 @@
 #   CUDA_HOME=FOLDER bazel build --config=cuda //...
 #
 # FOLDER gets the layout of a CUDA toolkit: bin/nvcc, include, lib64, nvvm. The
-# wheels take 300 MB and need python3-venv. Building needs no GPU.
+# wheels take 300 MB. Building needs no GPU.
 set -euo pipefail
 
 readonly VERSION='13.0.*'
@@ -28,12 +28,12 @@ if [ -x "$folder/bin/nvcc" ]; then
   exit 0
 fi
 
-python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --disable-pip-version-check --no-cache-dir \
-  "${WHEELS[@]}"
-toolkit=$(echo "$folder"/venv/lib/python3*/site-packages/nvidia/cu13)
-for part in bin include nvvm; do
-  ln -sfn "$toolkit/$part" "$folder/$part"
+rm -rf "$folder/wheels"
+python3 -m pip install --no-deps --only-binary=:all: --no-cache-dir \
+  --disable-pip-version-check --root-user-action=ignore --quiet \
+  --target "$folder/wheels" "${WHEELS[@]}"
+ln -sfn lib "$folder/lib64"
+for part in include lib nvvm bin; do  # bin last: it says that all is there
+  ln -sfn "wheels/nvidia/cu13/$part" "$folder/$part"
 done
-ln -sfn "$toolkit/lib" "$folder/lib64"
 "$folder/bin/nvcc" --version

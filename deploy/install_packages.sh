@@ -2,14 +2,14 @@
 # Installs the Debian 12 (or Ubuntu 24.04) packages that Anyprec needs.
 #
 #   deploy/install_packages.sh             what the build and the quickstart need
-#   deploy/install_packages.sh --tests     that, and the linters and the Prometheus
-#                                          of tests/run.sh
+#   deploy/install_packages.sh --tests     that, and the linters, the Prometheus and
+#                                          the CUDA compiler of tests/run.sh
 #   deploy/install_packages.sh --peers     the same, and what tests/bench/peers.sh needs
 #   deploy/install_packages.sh --runtime   only what a built server needs to run
 #
 # Needs root or sudo, and asks nothing. Where all of it is already there it
 # returns at once and touches no network. What comes from PyPI goes into the
-# checkout's .cache/tools.
+# checkout's .cache.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -53,6 +53,7 @@ readonly TEST_PACKAGES=(
 # From PyPI: Debian's looks into every system header, at twice the time.
 readonly CLANG_TIDY=clang_tidy-23.1.4
 readonly TOOLS=.cache/tools
+readonly CUDA=.cache/cuda
 
 readonly PEER_PACKAGES=(
   python3-venv
@@ -100,6 +101,22 @@ install_clang_tidy() {
     --target "$TOOLS" "${CLANG_TIDY/-/==}"
 }
 
+# Where deploy/bazel/cuda_configure.bzl looks for one.
+has_cuda() {
+  local folder
+  for folder in "${CUDA_HOME-}" "${CUDA_PATH-}" "$CUDA" /usr/local/cuda; do
+    [ -z "$folder" ] || [ ! -x "$folder/bin/nvcc" ] || return 0
+  done
+  return 1
+}
+
+install_cuda() {
+  ! has_cuda || return 0
+  deploy/install_cuda.sh "$CUDA"
+  # A server of Bazel's that runs already would not look again.
+  bazel shutdown
+}
+
 main() {
   local packages=("${BUILD_PACKAGES[@]}")
   case "${1-}" in
@@ -126,7 +143,10 @@ main() {
     echo "Installing ${#missing[@]} packages: ${missing[*]}"
     install_packages "${missing[@]}"
   fi
-  [ "${1-}" != --tests ] || install_clang_tidy
+  if [ "${1-}" = --tests ]; then
+    install_clang_tidy
+    install_cuda
+  fi
 }
 
 main "$@"

@@ -19,6 +19,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "absl/status/status.h"
@@ -115,12 +116,24 @@ struct AttentionShape {
   int head_dim = 0;
 };
 
+// Memory that belongs to a device alone.
+struct DeviceMemoryInfo {
+  size_t total_bytes = 0;
+  size_t free_bytes = 0;  // other processes' use counted
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
 
   // "cpu (avx512, 2 threads, int16)".
   virtual absl::string_view name() const = 0;
+
+  // Nothing where the backend lives in the machine's memory.
+  virtual absl::StatusOr<std::optional<DeviceMemoryInfo>>
+  GetDeviceMemoryInfo() {
+    return std::nullopt;
+  }
 
   // Zero-filled. RESOURCE_EXHAUSTED names the bytes needed.
   virtual absl::StatusOr<std::unique_ptr<Buffer>> Allocate(size_t floats) = 0;

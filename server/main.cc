@@ -74,6 +74,7 @@ EngineOptions ToEngineOptions(const ServerOptions& options,
   engine.max_context_tokens = options.max_context;
   engine.memory_bytes = static_cast<size_t>(limits.memory_bytes.value_or(0));
   engine.kv_cache_bytes = static_cast<size_t>(options.kv_cache_gb * 1e9);
+  engine.gpu_memory_fraction = options.gpu_memory_fraction;
   engine.prefix_cache = options.prefix_cache;
   engine.speculate = options.speculation == "auto";
   engine.warm_up = absl::Seconds(options.warm_up);

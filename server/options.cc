@@ -65,6 +65,8 @@ absl::Status Validate(const ServerOptions& options) {
   }
   RETURN_IF_ERROR(
       CheckFlagRange("kv_cache_gb", options.kv_cache_gb, 0.0, 65536.0));
+  RETURN_IF_ERROR(CheckFlagRange("gpu_memory_fraction",
+                                 options.gpu_memory_fraction, 0.01, 1.0));
   RETURN_IF_ERROR(CheckFlagRange("warm_up", options.warm_up, 0.0, 600.0));
   return CheckFlagRange("drain_timeout", options.drain_timeout, 0.0, 86400.0);
 }
@@ -132,7 +134,11 @@ FlagSet ServerFlags(ServerOptions& options) {
   flags.Add("kv_cache_gb", &options.kv_cache_gb,
             "Memory for keys and values in GB (10^9 bytes); 0 takes what "
             "max_sequences contexts need, at most an eighth of the machine's, "
-            "or its container's.");
+            "or its container's, and on CUDA at most what "
+            "--gpu_memory_fraction leaves.");
+  flags.Add("gpu_memory_fraction", &options.gpu_memory_fraction,
+            "Share of a CUDA device's memory that weights, activations, keys "
+            "and values may take together, where --kv_cache_gb is 0.");
   flags.Add("speculation", &options.speculation,
             "For requests that do not say: auto drafts tokens at low precision "
             "and verifies them at the request's own, where that is predicted "

@@ -33,6 +33,7 @@ struct ServerOptions {
   int prefill_chunk = 512;
   std::string policy = "slo";
   double kv_cache_gb = 0;
+  double gpu_memory_fraction = 0.9;
   bool prefix_cache = true;
   std::string speculation = "off";
   double warm_up = 3;

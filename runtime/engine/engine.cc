@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -91,6 +92,11 @@ absl::Status ValidateOptions(const EngineOptions& options,
   RETURN_IF_ERROR(
       positive("prefill_chunk_tokens", options.prefill_chunk_tokens));
   RETURN_IF_ERROR(positive("kv_block_tokens", options.kv_block_tokens));
+  if (!(options.gpu_memory_fraction > 0 && options.gpu_memory_fraction <= 1)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("gpu_memory_fraction: ", options.gpu_memory_fraction,
+                     ", needs (0, 1]"));
+  }
   if (options.max_queued_requests < 0) {
     return absl::InvalidArgumentError(
         absl::StrCat("max_queued_requests: ", options.max_queued_requests,
@@ -118,19 +124,43 @@ size_t MachineMemoryBytes() {
                                      : std::numeric_limits<size_t>::max();
 }
 
+// What the KV cache may take of the memory of a device, weights and activations
+// being there.
+absl::StatusOr<size_t> BytesLeft(const DeviceMemoryInfo& device,
+                                 double fraction) {
+  const auto budget =
+      static_cast<size_t>(fraction * static_cast<double>(device.total_bytes));
+  const size_t used = device.total_bytes - device.free_bytes;
+  if (used >= budget) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "gpu_memory_fraction: ", fraction, " of ", device.total_bytes,
+        " bytes leaves nothing for the KV cache; ", used, " are in use"));
+  }
+  return budget - used;
+}
+
+absl::StatusOr<size_t> KvCacheBytes(const EngineOptions& options,
+                                    Backend& backend) {
+  if (options.kv_cache_bytes > 0) return options.kv_cache_bytes;
+  ASSIGN_OR_RETURN(const std::optional<DeviceMemoryInfo> device,
+                   backend.GetDeviceMemoryInfo());
+  if (device.has_value()) {
+    return BytesLeft(*device, options.gpu_memory_fraction);
+  }
+  const size_t machine = MachineMemoryBytes();
+  return (options.memory_bytes > 0 ? std::min(options.memory_bytes, machine)
+                                   : machine) /
+         8;
+}
+
 absl::StatusOr<int> NumKvBlocks(const EngineOptions& options, int context,
-                                const LlamaModel& model) {
+                                const LlamaModel& model, Backend& backend) {
   const size_t block_bytes = KvBlockBytes(
       model.KvLayoutFor(options.kv_block_tokens, 1), options.kv_type);
   const int64_t blocks_per_context =
       (context + options.kv_block_tokens - 1) / options.kv_block_tokens;
   const int64_t wanted = blocks_per_context * options.max_sequences;
-  const size_t memory_bytes =
-      options.memory_bytes > 0
-          ? std::min(options.memory_bytes, MachineMemoryBytes())
-          : MachineMemoryBytes();
-  const size_t bytes =
-      options.kv_cache_bytes > 0 ? options.kv_cache_bytes : memory_bytes / 8;
+  ASSIGN_OR_RETURN(const size_t bytes, KvCacheBytes(options, backend));
   const int64_t room = static_cast<int64_t>(bytes / block_bytes);
   if (room < 1) {
     return absl::InvalidArgumentError(
@@ -153,17 +183,32 @@ std::vector<TokenId> EosIds(const LlamaModel& model,
   return ids;
 }
 
+int MaxPromptLogitRows(int vocab_size) {
+  const size_t rows =
+      kMaxPromptLogitBytes / (sizeof(float) * static_cast<size_t>(vocab_size));
+  return static_cast<int>(std::clamp<size_t>(rows, 16, 4096));
+}
+
+// Takes the activations' memory before the KV cache takes what is left, where
+// the backend has a device's memory to share out.
+absl::Status ReserveActivations(const EngineOptions& options, Backend& backend,
+                                LlamaModel& model) {
+  ASSIGN_OR_RETURN(const std::optional<DeviceMemoryInfo> device,
+                   backend.GetDeviceMemoryInfo());
+  if (!device.has_value()) return absl::OkStatus();
+  return model.ReserveActivations(
+      options.prefill_chunk_tokens + options.max_sequences,
+      MaxPromptLogitRows(model.config().vocab_size) + options.max_sequences);
+}
+
 EngineLoopOptions LoopOptions(const EngineOptions& options, int context,
                               int kv_blocks, const LlamaModel& model,
                               const Tokenizer* tokenizer) {
   const int vocab_size = model.config().vocab_size;
-  const size_t logit_rows =
-      kMaxPromptLogitBytes / (sizeof(float) * static_cast<size_t>(vocab_size));
   EngineLoopOptions loop;
   loop.scheduler.max_sequences = options.max_sequences;
   loop.scheduler.prefill_chunk_tokens = options.prefill_chunk_tokens;
-  loop.scheduler.max_prompt_logit_rows =
-      static_cast<int>(std::clamp<size_t>(logit_rows, 16, 4096));
+  loop.scheduler.max_prompt_logit_rows = MaxPromptLogitRows(vocab_size);
   loop.scheduler.prefix_cache = options.prefix_cache;
   loop.scheduler.drafts.speculate = options.speculate;
   loop.scheduler.drafts.bits = {model.seed_bits(), model.max_bits()};
@@ -189,7 +234,9 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(
   RETURN_IF_ERROR(ValidateOptions(options, *model));
   int context = options.max_context_tokens > 0 ? options.max_context_tokens
                                                : model->max_context_tokens();
-  ASSIGN_OR_RETURN(const int kv_blocks, NumKvBlocks(options, context, *model));
+  RETURN_IF_ERROR(ReserveActivations(options, *backend, *model));
+  ASSIGN_OR_RETURN(const int kv_blocks,
+                   NumKvBlocks(options, context, *model, *backend));
   // No request is accepted that the cache could never hold.
   context = static_cast<int>(
       std::min<int64_t>(context, int64_t{kv_blocks} * options.kv_block_tokens));

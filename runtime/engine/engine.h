@@ -38,7 +38,12 @@ struct EngineOptions {
   int kv_block_tokens = 16;
   size_t memory_bytes = 0;    // that we may use; 0: the machine's
   size_t kv_cache_bytes = 0;  // 0: room for max_sequences full contexts, at
-                              // most an eighth of the memory
+                              // most an eighth of the memory; on a device with
+                              // memory of its own, at most what
+                              // gpu_memory_fraction leaves
+  // Of such a device's memory, what weights, activations and KV cache may take
+  // together; the rest is for kernels' scratch and other processes.
+  double gpu_memory_fraction = 0.9;
   KvType kv_type = KvType::kFloat16;
   // Keep the blocks of prompts, for prompts that begin alike, until their room
   // is needed.

@@ -86,6 +86,10 @@ size_t LlamaModel::WeightBytesResident() const {
   return bytes;
 }
 
+absl::Status LlamaModel::ReserveActivations(int rows, int logit_rows) {
+  return workspace_.Reserve(config_, backend_, rows, logit_rows);
+}
+
 absl::StatusOr<std::span<const float>> LlamaModel::Forward(
     const StepInput& step, KvStorage& kv, ActivationObserver* observer) {
   const int rows = static_cast<int>(step.tokens.size());

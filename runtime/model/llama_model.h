@@ -86,6 +86,10 @@ class LlamaModel {
   // Bytes of weights in the backend's memory, all precisions together.
   size_t WeightBytesResident() const;
 
+  // Makes room for the activations of steps of up to `rows` rows and
+  // `logit_rows` logit rows, which Forward() otherwise does as it needs it.
+  absl::Status ReserveActivations(int rows, int logit_rows);
+
   // Returns logits [logit_rows, vocab_size], valid until the next call.
   // REQUIRES: tokens in [0, vocab_size), positions below max_context_tokens,
   // precisions in [seed_bits, max_bits].

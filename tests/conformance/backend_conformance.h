@@ -32,6 +32,9 @@ struct BackendUnderTest {
   double int8_decode_tolerance = 1e-5;
   // Of all other operations, whose results are of the order of 1.
   double tolerance = 1e-5;
+  // Rows of the largest products of dense layers; fewer where the device is
+  // emulated.
+  int max_dense_rows = 90;
 };
 
 inline void PrintTo(const BackendUnderTest& backend, std::ostream* out) {

@@ -59,6 +59,8 @@ TEST(ServerOptionsTest, MistakesNameFlagValueAndWhatIsAllowed) {
               HasSubstr("--max_bits is 1"));
   EXPECT_THAT(ErrorOf({"--model=m", "--kv_cache_gb=nan"}),
               HasSubstr("--kv_cache_gb"));
+  EXPECT_THAT(ErrorOf({"--model=m", "--gpu_memory_fraction=1.5"}),
+              HasSubstr("--gpu_memory_fraction is 1.5"));
   EXPECT_THAT(ErrorOf({"--model"}), HasSubstr("--model needs a value"));
   EXPECT_THAT(ErrorOf({"--model=m", "stray"}), HasSubstr("\"stray\""));
 }

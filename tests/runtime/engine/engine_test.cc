@@ -272,6 +272,8 @@ TEST(EngineOptionsTest, NamesTheOptionThatIsWrong) {
   refused("max_context_tokens", {.max_context_tokens = 257});
   refused("kv_block_tokens", {.kv_block_tokens = 0});
   refused("kv_cache_bytes", {.kv_cache_bytes = 100});
+  refused("gpu_memory_fraction", {.gpu_memory_fraction = 0});
+  refused("gpu_memory_fraction", {.gpu_memory_fraction = 1.5});
 }
 
 TEST(EngineOptionsTest, TheContextIsLimitedToWhatTheKvCacheHolds) {
@@ -292,6 +294,66 @@ TEST(EngineOptionsTest, TheContextIsLimitedToWhatTheKvCacheHolds) {
             46u);
   EXPECT_EQ(engine->Submit(MakeRequest({1, 2}, 47)).status().code(),
             absl::StatusCode::kInvalidArgument);
+}
+
+// The reference backend, saying that it lives on a device whose memory is taken
+// but for `free_bytes`.
+class SmallDevice final : public NotingBackend {
+ public:
+  SmallDevice(GroupShapes& seen, DeviceMemoryInfo info)
+      : NotingBackend(seen), info_(info) {}
+  absl::StatusOr<std::optional<DeviceMemoryInfo>> GetDeviceMemoryInfo()
+      override {
+    return info_;
+  }
+
+ private:
+  const DeviceMemoryInfo info_;
+};
+
+absl::StatusOr<std::unique_ptr<Engine>> EngineOnDevice(
+    GroupShapes& seen, const DeviceMemoryInfo& info,
+    const EngineOptions& options) {
+  std::unique_ptr<Backend> backend = std::make_unique<SmallDevice>(seen, info);
+  SyntheticSource source(SmallConfig(), 3);
+  const LoadOptions load;
+  auto model = LlamaLoader(source, load, *backend).Load();
+  EXPECT_TRUE(model.ok()) << model.status();
+  return Engine::Create(options, std::move(backend), *std::move(model),
+                        nullptr);
+}
+
+TEST(EngineOptionsTest, OnADeviceTheKvCacheTakesWhatItsShareLeaves) {
+  GroupShapes seen;
+  const ModelConfig config = SmallConfig();
+  const size_t block_bytes = size_t{2} * config.num_layers *
+                             config.num_kv_heads * config.head_dim * 16 * 2;
+  // Of 100 blocks' memory half may be taken, 38 are in use, 12 are left.
+  const DeviceMemoryInfo info = {.total_bytes = 100 * block_bytes,
+                                 .free_bytes = 62 * block_bytes};
+  const EngineOptions options = {.gpu_memory_fraction = 0.5,
+                                 .warm_up = absl::ZeroDuration()};
+  const auto engine = EngineOnDevice(seen, info, options);
+  ASSERT_TRUE(engine.ok()) << engine.status();
+  EXPECT_EQ((*engine)->Stats().kv_blocks_total, 12);
+
+  EngineOptions in_bytes = options;
+  in_bytes.kv_cache_bytes = 20 * block_bytes;
+  const auto given = EngineOnDevice(seen, info, in_bytes);
+  ASSERT_TRUE(given.ok()) << given.status();
+  EXPECT_EQ((*given)->Stats().kv_blocks_total, 20);
+}
+
+TEST(EngineOptionsTest, ADeviceWithoutRoomForTheKvCacheIsRefused) {
+  GroupShapes seen;
+  const absl::Status status =
+      EngineOnDevice(seen, {.total_bytes = 1000000, .free_bytes = 100000},
+                     {.gpu_memory_fraction = 0.9})
+          .status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(status.message(),
+            "gpu_memory_fraction: 0.9 of 1000000 bytes leaves nothing for the "
+            "KV cache; 900000 are in use");
 }
 
 TEST(EngineCheckpointTest, ServesAnUnquantizedModelAtSixteenBits) {

@@ -1,0 +1,183 @@
+#include <cuda_fp16.h>
+
+#include <cmath>
+
+#include "kernels/check.h"
+#include "kernels/cuda/bit_plane_codes.cuh"
+#include "kernels/cuda/bit_plane_decode.cuh"
+#include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/weight_tiles.h"
+
+namespace anyprec {
+namespace {
+
+// A block computes 16 rows of W. Its warps take the band's tiles in turn, so
+// that 16 tiles, k = 4096, keep all of them busy and 256 blocks, n = 4096,
+// bring 16 warps to each of some 130 multiprocessors.
+constexpr int kWarps = 8;
+constexpr int kThreads = 32 * kWarps;
+
+// Rows of x that share one decoding of the weights, at most.
+constexpr int kMaxRows = 8;
+
+// Activations are staged for half a tile at a time: 4 words of 32 columns, 4
+// columns for each lane. From one word to the next lie 36 floats, not 32: the
+// lanes of a quarter read 4 words at once, from different banks.
+constexpr int kHalfWords = 4;
+constexpr int kWordPitch = 36;
+
+// 48 KB for 8 bits and 8 rows: as much as a block has without asking.
+template <int kBits, int kRows>
+struct DecodeShared {
+  alignas(16) uint16_t codebooks[kTileRows << kBits];
+  alignas(16) float x[kWarps][kRows][kHalfWords][kWordPitch];
+  float sums[kWarps][kRows][kTileRows];
+};
+
+// The activations of a block's rows; what lies outside counts as zero.
+struct Activations {
+  const float* x;  // [rows, k]
+  int rows;
+  int k;
+};
+
+// Copies columns [first_column, + 128) of kRows rows to the warp's `staged`.
+template <int kRows>
+__device__ __forceinline__ void StageHalf(
+    const Activations& in, int first_column, int lane,
+    float (&staged)[kRows][kHalfWords][kWordPitch]) {
+  const int column = first_column + 4 * lane;
+  __syncwarp();  // the half before has been read
+#pragma unroll
+  for (int m = 0; m < kRows; ++m) {
+    float4 values = {0, 0, 0, 0};
+    if (m < in.rows && column < in.k) {
+      values = *reinterpret_cast<const float4*>(
+          in.x + static_cast<size_t>(m) * in.k + column);
+    }
+    *reinterpret_cast<float4*>(&staged[m][lane / 8][lane % 8 * 4]) = values;
+  }
+  __syncwarp();
+}
+
+// Adds the products of the lane's 2 x 32 weights in half a tile to
+// sums[row g or g + 8][m].
+template <int kBits, int kRows>
+__device__ __forceinline__ void AddHalf(
+    const TilePieces<kBits>& pieces, int half, int lane,
+    const uint16_t* codebooks,
+    const float (&staged)[kRows][kHalfWords][kWordPitch],
+    float (&sums)[2][kRows]) {
+  const RowCodes<kBits> codes[2] = {{pieces, 2 * half}, {pieces, 2 * half + 1}};
+  const uint16_t* row_codebook = codebooks + (lane / 4 << kBits);
+#pragma unroll 1  // 16 weights at a time are independent work enough
+  for (int byte = 0; byte < 4; ++byte) {
+    float w[2][8];
+#pragma unroll
+    for (int i = 0; i < 16; ++i) {
+      const uint32_t index = codes[i / 8].Index(byte, i % 8);
+      const uint16_t* row = row_codebook + (i / 8 * 8 << kBits);
+      w[i / 8][i % 8] = __half2float(__ushort_as_half(row[index]));
+    }
+#pragma unroll
+    for (int m = 0; m < kRows; ++m) {
+#pragma unroll
+      for (int i = 0; i < 8; i += 4) {
+        const float4 x = *reinterpret_cast<const float4*>(
+            &staged[m][lane % 4][8 * byte + i]);
+#pragma unroll
+        for (int r = 0; r < 2; ++r) {
+          sums[r][m] = fmaf(w[r][i], x.x, sums[r][m]);
+          sums[r][m] = fmaf(w[r][i + 1], x.y, sums[r][m]);
+          sums[r][m] = fmaf(w[r][i + 2], x.z, sums[r][m]);
+          sums[r][m] = fmaf(w[r][i + 3], x.w, sums[r][m]);
+        }
+      }
+    }
+  }
+}
+
+// Adds up the four lanes of each row; lane t = 0 writes the warp's sums.
+template <int kRows>
+__device__ __forceinline__ void StoreWarpSums(float (&sums)[2][kRows], int lane,
+                                              float (&out)[kRows][kTileRows]) {
+#pragma unroll
+  for (int i = 0; i < 2 * kRows; ++i) {
+    float sum = sums[i % 2][i / 2];
+    sum += __shfl_xor_sync(~0u, sum, 1);
+    sum += __shfl_xor_sync(~0u, sum, 2);
+    if (lane % 4 == 0) out[i / 2][lane / 4 + i % 2 * 8] = sum;
+  }
+}
+
+// Block (band, slice of kRows rows of x).
+template <int kBits, int kRows>
+__global__ void __launch_bounds__(kThreads)
+    DecodeKernel(BitPlaneWeights weights, const float* x, int rows, float* y,
+                 bool accumulate) {
+  auto& shared = StaticShared<DecodeShared<kBits, kRows>>();
+  const int warp = threadIdx.x / 32;
+  const int lane = threadIdx.x % 32;
+  const int band = blockIdx.x;
+  const int first_row = blockIdx.y * kRows;
+  const Activations in = {x + static_cast<size_t>(first_row) * weights.k,
+                          rows - first_row, weights.k};
+  LoadCodebooks<kBits>(weights, band, shared.codebooks);
+  __syncthreads();
+
+  float sums[2][kRows] = {};
+  const int tiles = TilesPerBand(weights.k);
+  for (int tile = warp; tile < tiles; tile += kWarps) {
+    const auto pieces = LoadPieces<kBits>(
+        weights, static_cast<size_t>(band) * tiles + tile, lane);
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      StageHalf<kRows>(in, tile * kTileColumns + half * kTileColumns / 2, lane,
+                       shared.x[warp]);
+      AddHalf<kBits, kRows>(pieces, half, lane, shared.codebooks,
+                            shared.x[warp], sums);
+    }
+  }
+  StoreWarpSums<kRows>(sums, lane, shared.sums[warp]);
+  __syncthreads();
+
+  const int m = threadIdx.x / kTileRows;
+  const int row = band * kTileRows + threadIdx.x % kTileRows;
+  if (m >= kRows || m >= in.rows || row >= weights.n) return;
+  float sum = 0;
+  for (int i = 0; i < kWarps; ++i) {
+    sum += shared.sums[i][m][threadIdx.x % kTileRows];
+  }
+  float& out = y[static_cast<size_t>(first_row + m) * weights.n + row];
+  out = accumulate ? out + sum : sum;
+}
+static_assert(kMaxRows * kTileRows <= kThreads);
+
+template <int kRows>
+cudaError_t LaunchDecode(const BitPlaneWeights& weights, int precision,
+                         const float* x, int rows, float* y, bool accumulate,
+                         cudaStream_t stream) {
+  const dim3 grid(BandCount(weights.n), (rows + kRows - 1) / kRows);
+  return WithPrecision(precision, [&](auto bits) {
+    return Launch(&DecodeKernel<bits(), kRows>, grid, dim3(kThreads), 0, stream,
+                  weights, x, rows, y, accumulate);
+  });
+}
+
+}  // namespace
+
+cudaError_t DecodeBitPlanes(const BitPlaneWeights& weights, int precision,
+                            const float* x, int rows, float* y, bool accumulate,
+                            cudaStream_t stream) {
+  CheckBitPlanes(weights, precision);
+  ANYPREC_CHECK(reinterpret_cast<uintptr_t>(x) % sizeof(float4) == 0)
+      << "activations at " << x << " are not aligned";
+  if (rows == 0) return cudaSuccess;
+  const auto launch = rows == 1   ? &LaunchDecode<1>
+                      : rows == 2 ? &LaunchDecode<2>
+                      : rows <= 4 ? &LaunchDecode<4>
+                                  : &LaunchDecode<kMaxRows>;
+  return launch(weights, precision, x, rows, y, accumulate, stream);
+}
+
+}  // namespace anyprec

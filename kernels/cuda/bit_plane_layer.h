@@ -1,0 +1,24 @@
+// Bit-plane layers: from the model file's planes to a GPU's memory.
+#ifndef ANYPREC_KERNELS_CUDA_BIT_PLANE_LAYER_H_
+#define ANYPREC_KERNELS_CUDA_BIT_PLANE_LAYER_H_
+
+#include <memory>
+#include <span>
+
+#include "absl/status/statusor.h"
+#include "kernels/backend.h"
+#include "kernels/cuda/cuda_stream.h"
+#include "kernels/cuda/linear_layer.h"
+
+namespace anyprec {
+
+// Stacks `parts` along n and copies them in tile order (weight_tiles.h), each
+// plane and codebook into an allocation of its own. Planes that no precision
+// reads are left out.
+// INVALID_ARGUMENT as ValidateBitPlanes() says, RESOURCE_EXHAUSTED.
+absl::StatusOr<std::unique_ptr<LinearLayer>> LoadBitPlaneLayer(
+    std::span<const QuantizedLinear> parts, CudaStream& stream);
+
+}  // namespace anyprec
+
+#endif  // ANYPREC_KERNELS_CUDA_BIT_PLANE_LAYER_H_

@@ -1,0 +1,62 @@
+// DenseLayer: a layer whose weights are stored as numbers, in a GPU's memory.
+//
+// Thread-compatible.
+#ifndef ANYPREC_KERNELS_CUDA_DENSE_LAYER_H_
+#define ANYPREC_KERNELS_CUDA_DENSE_LAYER_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "kernels/backend.h"
+#include "kernels/cuda/cuda_stream.h"
+#include "kernels/cuda/dense_matmul.cuh"
+#include "kernels/cuda/device_memory.h"
+#include "kernels/cuda/linear_layer.h"
+#include "kernels/cuda/scratch_memory.h"
+
+namespace anyprec {
+
+class DenseLayer final : public LinearLayer {
+ public:
+  // Stacks `parts` along n and copies them.
+  // INVALID_ARGUMENT as ValidateDense() says, RESOURCE_EXHAUSTED.
+  static absl::StatusOr<std::unique_ptr<DenseLayer>> Load(
+      std::span<const DenseMatrix> parts, CudaStream& stream);
+
+  int n() const override { return view_.n; }
+  int k() const override { return view_.k; }
+  size_t BytesRead(int /*precision*/) const override { return BytesResident(); }
+  size_t BytesResident() const override {
+    return data_.bytes() + row_scales_.bytes();
+  }
+
+  // Decode and prefill rows alike.
+  absl::Status Multiply(const RowGroup& group, const float* x, float* y,
+                        bool accumulate, ScratchMemory& scratch,
+                        CudaStream& stream) const override;
+
+  // Enqueues y[i] = W[ids[i]].
+  //   ids  [count], device memory
+  absl::Status Embed(const int32_t* ids, int count, float* y,
+                     CudaStream& stream) const;
+
+ private:
+  DenseLayer(const DenseWeights& view, DeviceMemory data,
+             DeviceMemory row_scales)
+      : view_(view),
+        data_(std::move(data)),
+        row_scales_(std::move(row_scales)) {}
+
+  const DenseWeights view_;
+  const DeviceMemory data_;
+  const DeviceMemory row_scales_;  // empty but for kInt8
+};
+
+}  // namespace anyprec
+
+#endif  // ANYPREC_KERNELS_CUDA_DENSE_LAYER_H_

@@ -1,0 +1,161 @@
+// CUDA's built-in functions for host C++, on top of emulation.h. Included by
+// launch.cuh alone.
+#ifndef ANYPREC_KERNELS_CUDA_EMULATION_BUILTINS_H_
+#define ANYPREC_KERNELS_CUDA_EMULATION_BUILTINS_H_
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <type_traits>
+
+#include "kernels/cuda/emulation/emulation.h"
+
+#define __launch_bounds__(...)
+
+namespace anyprec::emulation {
+
+template <class T>
+T Shuffle(const char* what, uint32_t mask, T value, int source) {
+  struct Args {
+    T in;
+    int source;
+    T out;
+  } args{value, source, value};
+  WarpMeet(what, mask, args, [what](const Lanes<Args>& lanes) {
+    for (int i = 0; i < kWarpSize; ++i) {
+      if (lanes[i] == nullptr) continue;
+      const Args* from = lanes[lanes[i]->source];
+      if (from == nullptr) {
+        FailCollective("%s from a lane outside the mask", what);
+        return;
+      }
+      lanes[i]->out = from->in;
+    }
+  });
+  return args.out;
+}
+
+template <class T, class Op>
+T Reduce(const char* what, uint32_t mask, T value, Op op) {
+  WarpMeet(what, mask, value, [op](const Lanes<T>& lanes) {
+    T* sum = nullptr;
+    for (int i = 0; i < kWarpSize; ++i) {
+      if (lanes[i] != nullptr && sum != nullptr) *sum = op(*sum, *lanes[i]);
+      if (sum == nullptr) sum = lanes[i];
+    }
+    for (int i = 0; i < kWarpSize; ++i) {
+      if (lanes[i] != nullptr) *lanes[i] = *sum;
+    }
+  });
+  return value;
+}
+
+template <class T, class Op>
+T Atomic(T* p, Op op) {
+  T old, desired;
+  __atomic_load(p, &old, __ATOMIC_RELAXED);
+  do {
+    desired = op(old);
+  } while (!__atomic_compare_exchange(p, &old, &desired, false,
+                                      __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+  return old;
+}
+
+}  // namespace anyprec::emulation
+
+inline void __syncthreads(const char* file = __builtin_FILE(),
+                          int line = __builtin_LINE()) {
+  anyprec::emulation::Barrier(
+      0, static_cast<int>(blockDim.x * blockDim.y * blockDim.z),
+      {"__syncthreads", file, line});
+}
+inline void __syncwarp(uint32_t mask = anyprec::emulation::kFullMask) {
+  anyprec::emulation::MeetWarp("__syncwarp", mask, /*orders_memory=*/true,
+                               nullptr,
+                               [](const anyprec::emulation::LaneArguments&) {});
+}
+inline void __threadfence() { anyprec::emulation::Fence(); }
+
+template <class T>
+T __shfl_sync(uint32_t mask, T v, int source, int width = 32) {
+  const int first = anyprec::emulation::Lane() & -width;
+  return anyprec::emulation::Shuffle("__shfl_sync", mask, v,
+                                     first | (source & (width - 1)));
+}
+template <class T>
+T __shfl_up_sync(uint32_t mask, T v, unsigned delta, int width = 32) {
+  const int lane = anyprec::emulation::Lane();
+  const int source = lane - static_cast<int>(delta);
+  return anyprec::emulation::Shuffle("__shfl_up_sync", mask, v,
+                                     source < (lane & -width) ? lane : source);
+}
+template <class T>
+T __shfl_down_sync(uint32_t mask, T v, unsigned delta, int width = 32) {
+  const int lane = anyprec::emulation::Lane();
+  const int source = lane + static_cast<int>(delta);
+  return anyprec::emulation::Shuffle(
+      "__shfl_down_sync", mask, v,
+      source >= (lane & -width) + width ? lane : source);
+}
+template <class T>
+T __shfl_xor_sync(uint32_t mask, T v, int lane_mask, int width = 32) {
+  const int lane = anyprec::emulation::Lane();
+  const int source = lane ^ lane_mask;
+  return anyprec::emulation::Shuffle(
+      "__shfl_xor_sync", mask, v,
+      source >= (lane & -width) + width ? lane : source);
+}
+inline unsigned __ballot_sync(uint32_t mask, int predicate) {
+  const unsigned bit = predicate != 0 ? 1u << anyprec::emulation::Lane() : 0;
+  return anyprec::emulation::Reduce("__ballot_sync", mask, bit,
+                                    std::bit_or<>());
+}
+inline int __any_sync(uint32_t mask, int predicate) {
+  return static_cast<int>(__ballot_sync(mask, predicate) != 0);
+}
+inline int __all_sync(uint32_t mask, int predicate) {
+  return static_cast<int>(__ballot_sync(mask, predicate) == mask);
+}
+template <class T>
+T __reduce_add_sync(uint32_t mask, T v) {
+  return anyprec::emulation::Reduce("__reduce_add_sync", mask, v,
+                                    std::plus<>());
+}
+template <class T>
+T __reduce_max_sync(uint32_t mask, T v) {
+  return anyprec::emulation::Reduce("__reduce_max_sync", mask, v,
+                                    [](T a, T b) { return std::max(a, b); });
+}
+
+template <class T>
+T atomicAdd(T* p, std::common_type_t<T> v) {
+  return anyprec::emulation::Atomic(
+      p, [v](T old) { return static_cast<T>(old + v); });
+}
+template <class T>
+T atomicMax(T* p, std::common_type_t<T> v) {
+  return anyprec::emulation::Atomic(p, [v](T old) { return std::max(old, v); });
+}
+
+template <class T>
+T __ldg(const T* p) {
+  return *p;
+}
+template <class T>
+T __ldcs(const T* p) {
+  return *p;
+}
+
+inline int __popc(uint32_t x) { return __builtin_popcount(x); }
+inline int __clz(uint32_t x) { return x == 0 ? 32 : __builtin_clz(x); }
+inline int __ffs(uint32_t x) { return __builtin_ffs(static_cast<int>(x)); }
+inline float __int_as_float(int x) { return __builtin_bit_cast(float, x); }
+inline int __float_as_int(float x) { return __builtin_bit_cast(int, x); }
+inline float __uint_as_float(unsigned x) {
+  return __builtin_bit_cast(float, x);
+}
+inline unsigned __float_as_uint(float x) {
+  return __builtin_bit_cast(unsigned, x);
+}
+
+#endif  // ANYPREC_KERNELS_CUDA_EMULATION_BUILTINS_H_

@@ -1,0 +1,27 @@
+// LinearLayer: what all linear layers in a GPU's memory can do.
+//
+// Thread-compatible.
+#ifndef ANYPREC_KERNELS_CUDA_LINEAR_LAYER_H_
+#define ANYPREC_KERNELS_CUDA_LINEAR_LAYER_H_
+
+#include "absl/status/status.h"
+#include "kernels/backend.h"
+#include "kernels/cuda/cuda_stream.h"
+#include "kernels/cuda/scratch_memory.h"
+
+namespace anyprec {
+
+class LinearLayer : public LinearWeights {
+ public:
+  // Enqueues y = x W^T, or y += x W^T where `accumulate`, for the rows of
+  // `group`.
+  //   x  [.., k]   y  [.., n]   the whole matrices, of which `group` names rows
+  // REQUIRES: the group's precision was loaded.
+  virtual absl::Status Multiply(const RowGroup& group, const float* x, float* y,
+                                bool accumulate, ScratchMemory& scratch,
+                                CudaStream& stream) const = 0;
+};
+
+}  // namespace anyprec
+
+#endif  // ANYPREC_KERNELS_CUDA_LINEAR_LAYER_H_

@@ -1,0 +1,45 @@
+// What kernels see of a step: which rows belong together, where they stand, and
+// one layer of the paged KV cache. Plain data for host and device code alike.
+#ifndef ANYPREC_KERNELS_CUDA_PAGED_KV_CUH_
+#define ANYPREC_KERNELS_CUDA_PAGED_KV_CUH_
+
+#include <cstdint>
+
+namespace anyprec {
+
+// Consecutive rows of one sequence that a thread block takes together.
+struct RowTile {
+  int32_t first_row;    // in the activation matrices
+  int32_t rows;         // at least 1
+  int32_t position;     // of the first row; the others follow it
+  int32_t first_block;  // where the sequence's table begins in block_tables
+  int32_t first_index;  // rows of all tiles before this one
+};
+
+inline bool operator==(const RowTile& a, const RowTile& b) {
+  return a.first_row == b.first_row && a.rows == b.rows &&
+         a.position == b.position && a.first_block == b.first_block &&
+         a.first_index == b.first_index;
+}
+
+struct SequenceTilesView {
+  const RowTile* tiles = nullptr;         // [num_tiles], device memory
+  const int32_t* block_tables = nullptr;  // of all sequences, device memory
+  int num_tiles = 0;
+};
+
+// A key or value [head_dim] lies in one piece, as do those of one head in one
+// block:
+//
+//   [num_blocks] [keys, values] [kv_heads] [block_tokens] [head_dim]
+struct KvLayerView {
+  void* blocks = nullptr;  // device memory, aligned to 256 bytes
+  bool half = false;       // fp16 elements, else fp32
+  int kv_heads = 0;
+  int head_dim = 0;
+  int block_tokens = 0;
+};
+
+}  // namespace anyprec
+
+#endif  // ANYPREC_KERNELS_CUDA_PAGED_KV_CUH_

@@ -1,0 +1,163 @@
+// DecodeBitPlanes against plain loops in double, and its independence of batch
+// mates and of the order in which threads run.
+#include "kernels/cuda/bit_plane_decode.cuh"
+
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "kernels/cuda/emulation/runtime.h"
+#include "tests/conformance/backend_test_data.h"
+#include "tests/kernels/cuda/device_bit_planes.h"
+#include "tests/kernels/cuda/device_vector.h"
+
+namespace anyprec {
+namespace {
+
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
+// y after a product of all rows of x; y must have as many rows.
+std::vector<float> Decode(const BitPlaneWeights& weights, int precision,
+                          std::span<const float> x,
+                          const std::vector<float>& before, bool accumulate) {
+  const DeviceVector<float> in({x.begin(), x.end()});
+  const DeviceVector<float> out(before);
+  const int rows = static_cast<int>(x.size()) / weights.k;
+  EXPECT_EQ(DecodeBitPlanes(weights, precision, in.data(), rows, out.data(),
+                            accumulate, /*stream=*/nullptr),
+            cudaSuccess);
+  return out.Read();
+}
+
+// An element passes at most `depth` fp32 additions on its way to the result: a
+// lane's 64 columns of every eighth tile, 2 across lanes, 8 across warps, 1 to
+// what was there. Each is off by half an ulp of at most the sum of magnitudes;
+// products are fused.
+double Tolerance(int k, double magnitude) {
+  const int depth = 64 * ((k + 2047) / 2048) + 2 + 8 + 1;
+  return depth * 0x1p-24 * magnitude;
+}
+
+struct Shape {
+  int n;
+  int k;
+};
+
+TEST(BitPlaneDecodeTest, MatchesExactProducts) {
+  constexpr Shape kShapes[] = {{1, 32},   {17, 96},   {33, 256},
+                               {17, 544}, {33, 1088}, {1, 2336}};
+  for (const Shape shape : kShapes) {
+    const RandomQuantizedLinear layer(shape.n, shape.k, 2, 8, shape.k);
+    const DeviceBitPlanes own(layer.view());
+    for (int precision = 2; precision <= 8; ++precision) {
+      for (const int rows : {1, 2, 3, 5, 8, 9, 19}) {
+        const bool accumulate = (precision + rows) % 2 == 0;
+        const auto x = RandomFloats(static_cast<size_t>(rows) * shape.k, rows);
+        const auto before =
+            accumulate ? RandomFloats(static_cast<size_t>(rows) * shape.n, 7)
+                       : std::vector<float>(rows * shape.n, kNan);
+        const auto got = Decode(own.view(), precision, x, before, accumulate);
+        const auto want = MultiplyExactly(layer.view(), precision, x);
+        for (size_t i = 0; i < want.size(); ++i) {
+          const double base = accumulate ? before[i] : 0;
+          ASSERT_NEAR(got[i], base + want[i].value,
+                      Tolerance(shape.k, want[i].magnitude + std::abs(base)))
+              << "row " << i / shape.n << ", output " << i % shape.n << " of "
+              << rows << " rows, " << shape.n << " x " << shape.k << " at "
+              << precision << " bits";
+        }
+      }
+    }
+  }
+}
+
+TEST(BitPlaneDecodeTest, RowsDoNotDependOnBatchMates) {
+  constexpr Shape kShape = {19, 800};
+  constexpr int kRows = 19;
+  const RandomQuantizedLinear layer(kShape.n, kShape.k, 2, 8, 3);
+  const DeviceBitPlanes own(layer.view());
+  for (int precision = 2; precision <= 8; ++precision) {
+    auto x = RandomFloats(kRows * kShape.k, 4);
+    // Mates that are no numbers, beside every row that is looked at.
+    for (int row = 0; row < kRows; row += 3) x[row * kShape.k + row] = kNan;
+    const std::vector<float> y(kRows * kShape.n, kNan);
+    const auto together = Decode(own.view(), precision, x, y, false);
+    for (const int rows : {1, 2, 3, 7}) {
+      for (int first = 0; first + rows <= kRows; first += rows) {
+        const auto part =
+            std::span(x).subspan(first * kShape.k, rows * kShape.k);
+        const auto got = Decode(own.view(), precision, part,
+                                std::vector<float>(rows * kShape.n), false);
+        EXPECT_TRUE(SameBits(got, std::span(together).subspan(first * kShape.n,
+                                                              rows * kShape.n)))
+            << rows << " rows from " << first << " at " << precision << " bits";
+      }
+    }
+    for (int row = 0; row < kRows; ++row) {
+      EXPECT_EQ(std::isfinite(together[row * kShape.n]), row % 3 != 0);
+    }
+  }
+}
+
+TEST(BitPlaneDecodeTest, ResultsDoNotDependOnTheOrderOfThreads) {
+  constexpr Shape kShape = {33, 2400};
+  const RandomQuantizedLinear layer(kShape.n, kShape.k, 3, 8, 5);
+  const DeviceBitPlanes own(layer.view());
+  for (const int rows : {1, 2, 4, 11}) {
+    const auto x = RandomFloats(static_cast<size_t>(rows) * kShape.k, 6);
+    const std::vector<float> y(rows * kShape.n);
+    emulation::SetSeed(0);
+    const auto want = Decode(own.view(), 3 + rows % 6, x, y, false);
+    for (uint64_t seed = 1; seed <= 6; ++seed) {
+      emulation::SetSeed(seed);
+      EXPECT_TRUE(SameBits(Decode(own.view(), 3 + rows % 6, x, y, false), want))
+          << "seed " << seed;
+    }
+  }
+  emulation::SetSeed(1);
+}
+
+TEST(BitPlaneDecodeTest, WritesNothingBesideItsRows) {
+  constexpr Shape kShape = {21, 64};
+  constexpr int kRows = 3;
+  const RandomQuantizedLinear layer(kShape.n, kShape.k, 2, 8, 5);
+  const DeviceBitPlanes own(layer.view());
+  const DeviceVector<float> x(RandomFloats(kRows * kShape.k, 1));
+  const auto before = RandomFloats((kRows + 2) * kShape.n, 2);
+  const DeviceVector<float> y(before);
+  ASSERT_EQ(DecodeBitPlanes(own.view(), 4, x.data(), kRows, y.data() + kShape.n,
+                            false, nullptr),
+            cudaSuccess);
+  const auto after = y.Read();
+  const size_t n = kShape.n;
+  EXPECT_TRUE(SameBits(std::span(after).first(n), std::span(before).first(n)));
+  EXPECT_TRUE(SameBits(std::span(after).last(n), std::span(before).last(n)));
+}
+
+TEST(BitPlaneDecodeTest, ReadsOnlyThePlanesOfItsPrecision) {
+  constexpr Shape kShape = {18, 288};
+  const RandomQuantizedLinear layer(kShape.n, kShape.k, 2, 8, 5);
+  const DeviceBitPlanes own(layer.view());
+  const auto x = RandomFloats(kShape.k, 1);
+  const std::vector<float> y(kShape.n);
+  for (int precision = 2; precision < 8; ++precision) {
+    BitPlaneWeights fewer = own.view();
+    for (int plane = precision; plane < 8; ++plane) {
+      fewer.planes[plane] = nullptr;
+    }
+    EXPECT_TRUE(SameBits(Decode(fewer, precision, x, y, false),
+                         Decode(own.view(), precision, x, y, false)));
+  }
+}
+
+TEST(BitPlaneDecodeTest, NoRowsAreNoWork) {
+  const RandomQuantizedLinear layer(3, 32, 2, 3, 5);
+  const DeviceBitPlanes own(layer.view());
+  EXPECT_TRUE(Decode(own.view(), 3, {}, {}, false).empty());
+}
+
+}  // namespace
+}  // namespace anyprec

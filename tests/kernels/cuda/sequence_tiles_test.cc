@@ -1,0 +1,86 @@
+#include "kernels/cuda/sequence_tiles.h"
+
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "kernels/cuda/attention.cuh"
+#include "kernels/cuda/emulation/runtime.h"
+
+namespace anyprec {
+namespace {
+
+using testing::ElementsAre;
+
+constexpr KvLayout kLayout = {.layers = 1,
+                              .kv_heads = 1,
+                              .head_dim = 8,
+                              .block_tokens = 4,
+                              .num_blocks = 10};
+
+TEST(SequenceTilesTest, TilesHoldRowsOfOneSequenceAlone) {
+  const std::vector<int32_t> first = {7, 3, 5};
+  const std::vector<int32_t> second = {1, 9};
+  const std::vector<SequenceRows> sequences = {{0, 5, 2, first},
+                                               {5, 1, 7, second}};
+  const TiledSequences tiled = TileSequences(sequences, 2, kLayout);
+  EXPECT_THAT(tiled.tiles,
+              ElementsAre(RowTile{0, 2, 2, 0, 0},  //
+                          RowTile{2, 2, 4, 0, 2}, RowTile{4, 1, 6, 0, 4},
+                          RowTile{5, 1, 7, 2, 5}));
+  // Positions up to 6 need two blocks of the first table's three.
+  EXPECT_THAT(tiled.block_tables, ElementsAre(7, 3, 1, 9));
+}
+
+TEST(SequenceTilesTest, CopiesOnlyWhatChanged) {
+  const auto stream = CudaStream::Create(0);
+  ASSERT_TRUE(stream.ok()) << stream.status();
+  SequenceTiles tiles;
+  std::vector<int32_t> blocks = {7, 3};
+  const auto update = [&] {
+    const SequenceRows sequence = {0, 1, 5, blocks};
+    return tiles.Update({&sequence, 1}, 1, kLayout, **stream);
+  };
+  ASSERT_TRUE(update().ok());
+  EXPECT_EQ(tiles.view().num_tiles, 1);
+  // No copy, hence no error.
+  emulation::FailCall("cudaMemcpyAsync", 1, cudaErrorLaunchFailure);
+  EXPECT_TRUE(update().ok());
+  // The same span, other contents.
+  blocks[1] = 4;
+  EXPECT_FALSE(update().ok());
+  EXPECT_EQ(tiles.view().num_tiles, 0);
+  emulation::ResetDevice();
+}
+
+TEST(SequenceTilesTest, BatchesStayWithinTheirScratch) {
+  std::vector<RowTile> tiles;
+  for (int i = 0; i < 10; ++i) {
+    tiles.push_back({.first_row = 2 * i,
+                     .rows = 2,
+                     .position = 100 * i,
+                     .first_index = 2 * i});
+  }
+  constexpr int kHeads = 3;
+  constexpr int kHeadDim = 8;
+  const size_t limit = 8 * AttentionScratchFloats(kHeads, kHeadDim, 4);
+  int next = 0;
+  for (const TileBatch& batch :
+       CutIntoBatches(tiles, kHeads, kHeadDim, limit)) {
+    EXPECT_EQ(batch.first, next);
+    EXPECT_EQ(batch.rows, 2 * batch.count);
+    EXPECT_EQ(batch.max_tile_rows, 2);
+    next += batch.count;
+    EXPECT_EQ(batch.splits, AttentionSplits(100 * (next - 1) + 2));
+    EXPECT_LE(
+        batch.rows * AttentionScratchFloats(kHeads, kHeadDim, batch.splits),
+        limit);
+  }
+  EXPECT_EQ(next, 10);
+  // A tile that needs more is taken all the same.
+  EXPECT_EQ(CutIntoBatches(tiles, kHeads, kHeadDim, 1).size(), 10u);
+  EXPECT_TRUE(CutIntoBatches({}, kHeads, kHeadDim, limit).empty());
+}
+
+}  // namespace
+}  // namespace anyprec
