@@ -3,26 +3,11 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "kernels/check.h"
 #include "kernels/status_macros.h"
 #include "kernels/validation.h"
 
 namespace anyprec {
 namespace {
-
-size_t ElementBytes(DenseMatrix::Type type) {
-  switch (type) {
-    case DenseMatrix::Type::kFloat32:
-      return 4;
-    case DenseMatrix::Type::kFloat16:
-    case DenseMatrix::Type::kBFloat16:
-      return 2;
-    case DenseMatrix::Type::kInt8:
-      return 1;
-  }
-  ANYPREC_CHECK(false) << "unknown type";
-  return 0;
-}
 
 // Copies the parts' weights, and their scales if any, one after the other.
 absl::Status UploadParts(std::span<const DenseMatrix> parts, char* data,

@@ -224,6 +224,15 @@ cudaError_t LaunchMultiply(const DenseWeights& weights,
   return LaunchMultiply<kMaxRows, kAligned>(weights, product);
 }
 
+bool RowsAreAligned(const DenseWeights& weights, const float* x) {
+  // A row of x is a multiple of a row of W.
+  return weights.k * ElementBytes(weights.type) % 16 == 0 &&
+         reinterpret_cast<uintptr_t>(weights.data) % 16 == 0 &&
+         reinterpret_cast<uintptr_t>(x) % 16 == 0;
+}
+
+}  // namespace
+
 size_t ElementBytes(DenseMatrix::Type type) {
   switch (type) {
     case DenseMatrix::Type::kFloat32:
@@ -237,15 +246,6 @@ size_t ElementBytes(DenseMatrix::Type type) {
   ANYPREC_CHECK(false) << "unknown type";
   return 0;
 }
-
-bool RowsAreAligned(const DenseWeights& weights, const float* x) {
-  // A row of x is a multiple of a row of W.
-  return weights.k * ElementBytes(weights.type) % 16 == 0 &&
-         reinterpret_cast<uintptr_t>(weights.data) % 16 == 0 &&
-         reinterpret_cast<uintptr_t>(x) % 16 == 0;
-}
-
-}  // namespace
 
 cudaError_t MultiplyDense(const DenseWeights& weights, const float* x, int rows,
                           float* y, bool accumulate, cudaStream_t stream) {

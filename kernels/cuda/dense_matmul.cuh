@@ -8,11 +8,15 @@
 
 #include <cuda_runtime_api.h>
 
+#include <cstddef>
 #include <cstdint>
 
 #include "kernels/backend.h"
 
 namespace anyprec {
+
+// Of one weight.
+size_t ElementBytes(DenseMatrix::Type type);
 
 // A view of W[n, k] in GPU memory; parts of a layer are stacked along n.
 struct DenseWeights {

@@ -25,10 +25,6 @@ constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr Type kTypes[] = {Type::kFloat32, Type::kFloat16, Type::kBFloat16,
                            Type::kInt8};
 
-size_t ElementBytes(Type type) {
-  return type == Type::kFloat32 ? 4 : type == Type::kInt8 ? 1 : 2;
-}
-
 // A copy of a matrix in device memory, `offset` bytes behind an aligned
 // address.
 class DeviceDense {
