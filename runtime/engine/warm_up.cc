@@ -30,6 +30,13 @@ constexpr int kContextTokens = 1024;
 constexpr int kFewPrefillRows = 16;
 constexpr int kManyPrefillRows = 128;
 
+// A probe's time is the least of its runs. The first also grows buffers and
+// touches memory for the first time; short ones are run more often, as what
+// disturbs them is as long as they are.
+constexpr int kLeastRuns = 2;
+constexpr int kMostRuns = 5;
+constexpr absl::Duration kProbeTime = absl::Milliseconds(50);
+
 // A step to be timed, and what its time tells.
 struct Probe {
   enum class Tells { kRows, kContext, kShared };
@@ -92,9 +99,11 @@ std::vector<Probe> Probes(const WarmUpOptions& options) {
   add(Phase::kPrefill, many, ends);
   add_context(Phase::kDecode, 1);
   add_context(Phase::kPrefill, many);
+  // The two that take least: what they share is a difference of their times,
+  // and would drown in the noise of longer ones.
   if (ends.size() == 2 && decode_limit >= 2) {
     probes.push_back({{{Phase::kDecode, options.min_bits, 1},
-                       {Phase::kDecode, options.max_bits, 1}},
+                       {Phase::kDecode, options.min_bits + 1, 1}},
                       Probe::Tells::kShared});
   }
   add(Phase::kDecode, 16, all);
@@ -135,9 +144,10 @@ absl::StatusOr<StepCostModel> MeasureStepCosts(ModelRunner& runner,
   for (const Probe& probe : Probes(options)) {
     const StepPlan plan = MakePlan(probe, blocks, options.kv_block_tokens);
     absl::Duration least = absl::InfiniteDuration();
-    // The first run also grows buffers and touches memory for the first time.
-    for (int run = 0; run < 2; ++run) {
+    const absl::Time first_begin = absl::Now();
+    for (int run = 0; run < kMostRuns; ++run) {
       const absl::Time begin = absl::Now();
+      if (run >= kLeastRuns && begin - first_begin >= kProbeTime) break;
       if (begin - start >= options.time_limit) return costs;
       RETURN_IF_ERROR(runner.Execute(plan).status());
       least = std::min(least, absl::Now() - begin);

@@ -90,7 +90,7 @@ TEST(WarmUpTest, MeasuresWhatAContextAndASecondPrecisionCost) {
   EXPECT_EQ(runner.contexts,
             (std::set<std::tuple<Phase, int, int>>{
                 {Phase::kDecode, 1, 599}, {Phase::kPrefill, 128, 472}}));
-  EXPECT_EQ(runner.mixed, (std::set<std::pair<int, int>>{{3, 5}}));
+  EXPECT_EQ(runner.mixed, (std::set<std::pair<int, int>>{{3, 4}}));
 }
 
 TEST(WarmUpTest, PrefillAtTheEndsOfTheRangeComesBeforeBatches) {
