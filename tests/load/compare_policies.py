@@ -45,7 +45,8 @@ def print_tables(args, results):
     print("| policy | 90 % | 99 % |\n|---|---|---|")
     for policy, result in results.items():
         print("| %s | %s |" % (policy, " | ".join(
-            "%.2f" % rate for rate in result["highest"])))
+            "none" if rate is None else "%.2f" % rate
+            for rate in result["highest"])))
     print("\n| requests/s | %s |" % " | ".join("%g" % r for r in args.rates))
     print("|---|%s" % ("---|" * len(args.rates)))
     for policy, result in results.items():
