@@ -25,7 +25,11 @@ absl::StatusOr<std::unique_ptr<Backend>> CreateBackend(
   if (options.device != "cpu") {
     absl::StatusOr<std::unique_ptr<Backend>> cuda =
         CreateCudaBackend(CudaBackendOptions());
-    if (cuda.ok() || options.device == "cuda") return cuda;
+    // One that is there but fails is no reason to go on without it.
+    if (cuda.ok() || options.device == "cuda" ||
+        !absl::IsFailedPrecondition(cuda.status())) {
+      return cuda;
+    }
     spdlog::debug("no CUDA: {}", std::string(cuda.status().message()));
   }
   CpuBackendOptions cpu;

@@ -133,12 +133,13 @@ FlagSet ServerFlags(ServerOptions& options) {
             "fixed:BITS and load-ladder[:REQUESTS] are there to compare with.");
   flags.Add("kv_cache_gb", &options.kv_cache_gb,
             "Memory for keys and values in GB (10^9 bytes); 0 takes what "
-            "max_sequences contexts need, at most an eighth of the machine's, "
-            "or its container's, and on CUDA at most what "
-            "--gpu_memory_fraction leaves.");
+            "max_sequences contexts need, at most an eighth of the machine's "
+            "or its container's memory, on CUDA at most what "
+            "--gpu_memory_fraction leaves instead.");
   flags.Add("gpu_memory_fraction", &options.gpu_memory_fraction,
-            "Share of a CUDA device's memory that weights, activations, keys "
-            "and values may take together, where --kv_cache_gb is 0.");
+            "Share of a CUDA device's memory that may be in use, by this "
+            "server and others, once keys and values have theirs, where "
+            "--kv_cache_gb is 0.");
   flags.Add("speculation", &options.speculation,
             "For requests that do not say: auto drafts tokens at low precision "
             "and verifies them at the request's own, where that is predicted "

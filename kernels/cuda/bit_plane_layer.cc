@@ -1,5 +1,6 @@
 #include "kernels/cuda/bit_plane_layer.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
@@ -17,6 +18,11 @@
 
 namespace anyprec {
 namespace {
+
+// Prompt rows of a product at a time, which bounds its scratch: 1024 rows of
+// 28672 columns take 56 MiB. The kernel decodes the weights anew for every 128
+// rows as it is.
+constexpr int kMaxPrefillRows = 1024;
 
 class BitPlaneLayer final : public LinearLayer {
  public:
@@ -112,11 +118,19 @@ absl::Status BitPlaneLayer::Multiply(const RowGroup& group, const float* x,
         DecodeBitPlanes(view_, precision, x, rows, y, accumulate, stream.get()),
         "multiplying decode rows by bit planes");
   }
-  ASSIGN_OR_RETURN(void* const memory,
-                   scratch.Reserve(PrefillScratchBytes(view_.k, rows), stream));
-  return stream.Check(PrefillBitPlanes(view_, precision, x, rows, y, accumulate,
-                                       memory, stream.get()),
-                      "multiplying prefill rows by bit planes");
+  for (int first = 0; first < rows; first += kMaxPrefillRows) {
+    const int count = std::min(kMaxPrefillRows, rows - first);
+    ASSIGN_OR_RETURN(
+        void* const memory,
+        scratch.Reserve(PrefillScratchBytes(view_.k, count), stream));
+    RETURN_IF_ERROR(stream.Check(
+        PrefillBitPlanes(view_, precision,
+                         x + static_cast<size_t>(first) * view_.k, count,
+                         y + static_cast<size_t>(first) * view_.n, accumulate,
+                         memory, stream.get()),
+        "multiplying prefill rows by bit planes"));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace

@@ -61,6 +61,9 @@ class CudaBackend final : public Backend {
     const size_t bytes = floats * sizeof(float);
     ASSIGN_OR_RETURN(DeviceMemory memory,
                      stream_->Allocate(bytes, "activations"));
+    if (bytes == 0) {
+      return std::make_unique<CudaBuffer>(std::move(memory), floats);
+    }
     RETURN_IF_ERROR(
         stream_->Check(cudaMemsetAsync(memory.data(), 0, bytes, stream_->get()),
                        "clearing device memory"));
@@ -258,8 +261,8 @@ absl::StatusOr<std::unique_ptr<Backend>> CreateCudaBackend(
   RETURN_IF_ERROR(
       CudaStatus(cudaGetDeviceProperties(&properties, options.device),
                  "asking for a device's properties"));
-  // Kernels are compiled for nothing older: asynchronous copies to shared
-  // memory and mma of 16 x 8 x 16 begin there.
+  // Kernels are compiled for nothing older (kernels/cuda.bzl): mma of
+  // 16 x 8 x 16 begins there.
   constexpr int kOldestMajor = 8;
   if (properties.major < kOldestMajor) {
     return absl::FailedPreconditionError(

@@ -54,7 +54,7 @@ absl::Status CudaStream::Check(cudaError_t error, absl::string_view attempted) {
 }
 
 absl::Status CudaStream::Note(absl::Status status) {
-  if (!absl::IsInternal(status)) return status;
+  if (status.ok() || absl::IsResourceExhausted(status)) return status;
   if (lost_.ok()) lost_ = std::move(status);
   return lost_;
 }
@@ -88,7 +88,10 @@ absl::Status CudaStream::Upload(const void* source, size_t bytes,
 
 absl::StatusOr<std::span<const float>> CudaStream::Download(const float* source,
                                                             size_t floats) {
-  if (floats == 0) return std::span<const float>();
+  if (floats == 0) {
+    RETURN_IF_ERROR(Synchronize());
+    return std::span<const float>();
+  }
   const size_t bytes = floats * sizeof(float);
   if (download_.bytes() < bytes) {
     download_ = PinnedMemory();

@@ -37,9 +37,9 @@ class CudaStream {
   // calling thread's. Once the device is lost, the error that lost it.
   absl::Status Ready();
 
-  // Passes on what became of `attempted`. An INTERNAL error loses the device:
-  // CUDA repeats it with every later call, or what was enqueued is in an
-  // unknown state.
+  // Passes on what became of `attempted`. Any error but RESOURCE_EXHAUSTED
+  // loses the device: CUDA repeats it with every later call, or what was
+  // enqueued is in an unknown state.
   absl::Status Check(cudaError_t error, absl::string_view attempted);
 
   // DeviceMemory::Allocate(), checked likewise.

@@ -13,7 +13,7 @@
 namespace anyprec {
 
 // `bytes` of device memory, not initialized, aligned to 256 bytes. Not
-// thread-safe. The destructor waits for the device where it frees any.
+// thread-safe. No work under way may use it when it is freed.
 class DeviceMemory {
  public:
   DeviceMemory() = default;

@@ -33,8 +33,10 @@ struct SequenceTilesView {
 //
 //   [num_blocks] [keys, values] [kv_heads] [block_tokens] [head_dim]
 struct KvLayerView {
-  void* blocks = nullptr;  // device memory, aligned to 256 bytes
-  bool half = false;       // fp16 elements, else fp32
+  // Device memory, aligned to 16 bytes where head_dim is a multiple of 8, else
+  // to a pair of elements.
+  void* blocks = nullptr;
+  bool half = false;  // fp16 elements, else fp32
   int kv_heads = 0;
   int head_dim = 0;
   int block_tokens = 0;

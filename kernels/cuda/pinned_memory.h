@@ -10,8 +10,8 @@
 
 namespace anyprec {
 
-// Not initialized. Thread-compatible. The destructor waits for the device
-// where it frees any.
+// Not initialized. Thread-compatible. No copy under way may use it when it is
+// freed.
 class PinnedMemory {
  public:
   PinnedMemory() = default;

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <utility>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "kernels/cuda/cuda_stream.h"
@@ -27,8 +28,14 @@ class ScratchMemory {
       // Twice as much as before keeps growing steps from waiting time and
       // again.
       const size_t wanted = std::max(bytes, 2 * memory_.bytes());
+      RETURN_IF_ERROR(stream.Synchronize());
       memory_ = DeviceMemory();  // first, to make room
-      ASSIGN_OR_RETURN(memory_, stream.Allocate(wanted, what_));
+      absl::StatusOr<DeviceMemory> grown = stream.Allocate(wanted, what_);
+      if (absl::IsResourceExhausted(grown.status()) && wanted > bytes) {
+        grown = stream.Allocate(bytes, what_);
+      }
+      RETURN_IF_ERROR(grown.status());
+      memory_ = *std::move(grown);
     }
     return memory_.data();
   }

@@ -164,8 +164,10 @@ absl::StatusOr<int> NumKvBlocks(const EngineOptions& options, int context,
   const int64_t room = static_cast<int64_t>(bytes / block_bytes);
   if (room < 1) {
     return absl::InvalidArgumentError(
-        absl::StrCat("kv_cache_bytes: ", bytes, ", one block of ",
-                     options.kv_block_tokens, " tokens needs ", block_bytes));
+        absl::StrCat(options.kv_cache_bytes > 0 ? "kv_cache_bytes: "
+                                                : "room for the KV cache: ",
+                     bytes, ", one block of ", options.kv_block_tokens,
+                     " tokens needs ", block_bytes));
   }
   return static_cast<int>(
       std::min<int64_t>({wanted, room, std::numeric_limits<int>::max()}));
@@ -196,9 +198,11 @@ absl::Status ReserveActivations(const EngineOptions& options, Backend& backend,
   ASSIGN_OR_RETURN(const std::optional<DeviceMemoryInfo> device,
                    backend.GetDeviceMemoryInfo());
   if (!device.has_value()) return absl::OkStatus();
+  // A sequence that speculates verifies all its drafts in one step.
+  const int decode_rows = options.max_sequences * (kMaxDraftTokens + 1);
   return model.ReserveActivations(
-      options.prefill_chunk_tokens + options.max_sequences,
-      MaxPromptLogitRows(model.config().vocab_size) + options.max_sequences);
+      options.prefill_chunk_tokens + decode_rows,
+      MaxPromptLogitRows(model.config().vocab_size) + decode_rows);
 }
 
 EngineLoopOptions LoopOptions(const EngineOptions& options, int context,

@@ -41,8 +41,8 @@ struct EngineOptions {
                               // most an eighth of the memory; on a device with
                               // memory of its own, at most what
                               // gpu_memory_fraction leaves
-  // Of such a device's memory, what weights, activations and KV cache may take
-  // together; the rest is for kernels' scratch and other processes.
+  // Of such a device's memory, what may be in use once the KV cache is there,
+  // other processes' part included; the rest is for kernels' scratch.
   double gpu_memory_fraction = 0.9;
   KvType kv_type = KvType::kFloat16;
   // Keep the blocks of prompts, for prompts that begin alike, until their room

@@ -159,7 +159,8 @@ absl::Status LlamaModel::FeedForward(int index, const StepInput& step,
 absl::StatusOr<std::span<const float>> LlamaModel::Logits(
     const StepInput& step) {
   const int rows = static_cast<int>(step.logit_rows.size());
-  if (rows == 0) return std::span<const float>();
+  // A step is over when Forward() returns, logits or not: its time is measured.
+  if (rows == 0) return backend_.HostView(workspace_.residual->data(), 0);
   float* picked = workspace_.normed->data();
   float* logits = workspace_.logits->data();
   RETURN_IF_ERROR(backend_.GatherRows(workspace_.residual->data(),

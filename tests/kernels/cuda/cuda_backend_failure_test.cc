@@ -129,6 +129,24 @@ TEST_F(CudaBackendFailureTest, ALostDeviceIsLostForEveryLaterCall) {
   EXPECT_EQ(backend_->GetDeviceMemoryInfo().status(), lost);
 }
 
+TEST_F(CudaBackendFailureTest, AnEmptyViewWaitsAndFailsAsOthersDo) {
+  const auto x = Upload(*backend_, std::vector<float>{3, 4});
+  ASSERT_NE(x, nullptr);
+  emulation::FailCall("cudaStreamSynchronize", 1, cudaErrorIllegalAddress);
+  EXPECT_EQ(backend_->HostView(x->data(), 0).status().code(),
+            absl::StatusCode::kInternal);
+}
+
+TEST_F(CudaBackendFailureTest, KernelsThatTheDeviceLacksLoseItToo) {
+  const auto x = Upload(*backend_, std::vector<float>{3, 4});
+  ASSERT_NE(x, nullptr);
+  emulation::FailCall("cudaLaunchKernelExC", 1,
+                      cudaErrorNoKernelImageForDevice);
+  const absl::Status lost = backend_->SiluMul(x->data(), 1, 1, x->data());
+  EXPECT_FALSE(lost.ok());
+  EXPECT_EQ(backend_->HostView(x->data(), 2).status(), lost);
+}
+
 TEST_F(CudaBackendFailureTest, ALaunchThatFailsLosesTheDevice) {
   const auto x = Upload(*backend_, std::vector<float>{3, 4});
   ASSERT_NE(x, nullptr);
