@@ -40,7 +40,7 @@ std::vector<float> Prefill(const BitPlaneWeights& weights, int precision,
 // products of the tensor core, which does not round to nearest, costs at most
 // an ulp of the sum of magnitudes, 2^-23, and so does adding to what was there.
 double Tolerance(int k, double magnitude) {
-  return (0x1p-11 + (k / 16 + 2) * 0x1p-23) * magnitude;
+  return (0x1p-11 + (k / 16.0 + 2) * 0x1p-23) * magnitude;
 }
 
 void ExpectNear(const std::vector<float>& got,
