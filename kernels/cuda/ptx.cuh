@@ -1,5 +1,5 @@
-// The PTX instructions that our kernels use, each beside what it does in
-// emulation. Nothing else has inline PTX.
+// PTX instructions, each beside what it does in emulation. Nothing else has
+// inline PTX. No kernel stages by asynchronous copies so far.
 #ifndef ANYPREC_KERNELS_CUDA_PTX_CUH_
 #define ANYPREC_KERNELS_CUDA_PTX_CUH_
 
@@ -29,42 +29,6 @@ __device__ __forceinline__ void MmaF16(float* c, const uint32_t* a,
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #else
   emulation::MmaF16(c, a, b);
-#endif
-}
-
-// Loads kCount 8x8 matrices of 16-bit elements from shared memory; lane l gives
-// the address of row l % 8 of matrix l / 8 (16 bytes, aligned). Of matrix i,
-// out[i] holds row l / 4, columns 2 (l % 4) and the next; transposed, rows and
-// columns change places.
-template <int kCount, bool kTransposed = false>
-__device__ __forceinline__ void LdMatrix(uint32_t* out, const void* row) {
-  static_assert(kCount == 4 || kCount == 2);
-#ifdef __CUDACC__
-  const uint32_t at = static_cast<uint32_t>(__cvta_generic_to_shared(row));
-  if constexpr (kCount == 4 && !kTransposed) {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
-                 : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
-                 : "r"(at)
-                 : "memory");
-  } else if constexpr (kCount == 4) {
-    asm volatile(
-        "ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
-        : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
-        : "r"(at)
-        : "memory");
-  } else if constexpr (!kTransposed) {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0,%1}, [%2];"
-                 : "=r"(out[0]), "=r"(out[1])
-                 : "r"(at)
-                 : "memory");
-  } else {
-    asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0,%1}, [%2];"
-                 : "=r"(out[0]), "=r"(out[1])
-                 : "r"(at)
-                 : "memory");
-  }
-#else
-  emulation::LdMatrix<kCount, kTransposed>(out, row);
 #endif
 }
 
@@ -108,28 +72,6 @@ __device__ __forceinline__ void CopyWait() {
   asm volatile("cp.async.wait_group %0;" : : "n"(kPending) : "memory");
 #else
   emulation::WaitForCopies(kPending);
-#endif
-}
-
-// prmt.b32: byte i of the result is byte (selector i & 7) of b:a, or, where bit
-// 3 of the selector is set, that byte's sign, eight times. (__byte_perm clears
-// bit 3.)
-__device__ __forceinline__ uint32_t Prmt(uint32_t a, uint32_t b,
-                                         uint32_t selectors) {
-#ifdef __CUDACC__
-  uint32_t out;
-  asm("prmt.b32 %0, %1, %2, %3;" : "=r"(out) : "r"(a), "r"(b), "r"(selectors));
-  return out;
-#else
-  const uint64_t bytes = uint64_t{b} << 32 | a;
-  uint32_t out = 0;
-  for (int i = 0; i < 4; ++i) {
-    const uint32_t selector = selectors >> 4 * i & 15;
-    uint32_t byte = static_cast<uint32_t>(bytes >> 8 * (selector & 7)) & 0xff;
-    if (selector >= 8) byte = (byte >> 7) * 0xff;
-    out |= byte << 8 * i;
-  }
-  return out;
 #endif
 }
 

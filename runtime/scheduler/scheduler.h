@@ -12,9 +12,9 @@
 //     A prompt begins with the blocks that the prefix cache has of it, at its
 //     fixed precision, or at what an automatic one would get now or above.
 //   - Each step holds one row of every decoding sequence, and prompt rows by
-//     rank up to the chunk budget, which shrinks
-//     where a full chunk would make a decoding sequence miss its time per
-//     token, to nothing as long as every prompt can wait.
+//     rank up to the chunk budget, which shrinks where a full chunk would make
+//     a decoding sequence miss its time per token, to nothing as long as every
+//     prompt can wait. A chunk that shrank is of one precision.
 //   - Sequences that speculate draft tokens for a few steps, one row each at a
 //     low precision, and verify them in one (draft_windows.h).
 //   - Where no block is left for a decoding sequence, the running sequence of

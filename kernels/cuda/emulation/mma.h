@@ -56,34 +56,6 @@ inline void MmaF16(float* c, const uint32_t* a, const uint32_t* b) {
   });
 }
 
-// As LdMatrix() of ptx.cuh.
-template <int kCount, bool kTransposed>
-void LdMatrix(uint32_t* out, const void* row) {
-  constexpr int kRowBytes = 16;
-  struct Args {
-    uint16_t row[kRowBytes / 2];
-    uint32_t* out;
-  } args{{}, out};
-  if (Lane() < 8 * kCount) {
-    if (reinterpret_cast<uintptr_t>(row) % kRowBytes != 0) {
-      Fail("ldmatrix row not aligned to 16 bytes");
-    }
-    std::memcpy(args.row, row, kRowBytes);
-  }
-  WarpMeet("ldmatrix", kFullMask, args, [](const Lanes<Args>& lanes) {
-    for (int lane = 0; lane < kWarpSize; ++lane) {
-      const int r = lane / 4, c = lane % 4 * 2;
-      for (int i = 0; i < kCount; ++i) {
-        const auto at = [&](int row, int column) -> uint32_t {
-          return lanes[i * 8 + row]->row[column];
-        };
-        lanes[lane]->out[i] = kTransposed ? at(c, r) | at(c + 1, r) << 16
-                                          : at(r, c) | at(r, c + 1) << 16;
-      }
-    }
-  });
-}
-
 }  // namespace anyprec::emulation
 
 #endif  // ANYPREC_KERNELS_CUDA_EMULATION_MMA_H_

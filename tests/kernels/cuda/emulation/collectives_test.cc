@@ -85,18 +85,6 @@ TEST_P(CollectivesTest, VotesAndReductionsCountTheLanesOfTheMask) {
   }
 }
 
-__global__ void Permute(uint32_t* out) {
-  out[threadIdx.x * 2] = Prmt(0x80112233, 0x445566f7, 0xbc40);
-  out[threadIdx.x * 2 + 1] = Prmt(0x80112233, 0x445566f7, 0x3210);
-}
-
-TEST_P(CollectivesTest, PrmtPicksBytesAndReplicatesSigns) {
-  const std::vector<uint32_t> out = RunWarp(&Permute, 2);
-  // Byte 0 (33), byte 4 (f7), the sign of byte 4 (f7), the sign of byte 3 (80).
-  EXPECT_EQ(out[0], 0xfffff733u);
-  EXPECT_EQ(out[1], 0x80112233u);
-}
-
 uint32_t HalfBits(float value) {
   const __half half = __float2half(value);
   uint16_t bits;
@@ -152,57 +140,13 @@ TEST_P(CollectivesTest, MmaF16MultipliesFragmentsAsPtxLaysThemOut) {
             want);
 }
 
-struct alignas(16) Matrices {
-  uint16_t elements[4 * 64];
+struct alignas(16) Staged {
+  char bytes[kLanes * 16];
 };
-
-template <int kCount, bool kTransposed>
-__global__ void LoadMatrices(uint32_t* out, const uint16_t* in) {
-  Matrices& shared = StaticShared<Matrices>();
-  for (unsigned i = threadIdx.x; i < kCount * 64; i += kLanes) {
-    shared.elements[i] = in[i];
-  }
-  __syncwarp();
-  LdMatrix<kCount, kTransposed>(
-      out + threadIdx.x * kCount,
-      shared.elements + threadIdx.x % (8 * kCount) * 8);
-}
-
-// Lane l of matrix i holds row l / 4, columns 2 (l % 4) and the next.
-std::vector<uint32_t> Fragments(const std::vector<uint16_t>& in, int count,
-                                bool transposed) {
-  std::vector<uint32_t> out(kLanes * count);
-  for (int lane = 0; lane < kLanes; ++lane) {
-    for (int i = 0; i < count; ++i) {
-      for (int e = 0; e < 2; ++e) {
-        const int row = lane / 4, column = lane % 4 * 2 + e;
-        const int at = transposed ? column * 8 + row : row * 8 + column;
-        out[lane * count + i] |= uint32_t{in[i * 64 + at]} << 16 * e;
-      }
-    }
-  }
-  return out;
-}
-
-TEST_P(CollectivesTest, LdMatrixSpreadsRowsOverTheLanes) {
-  std::vector<uint16_t> in(4 * 64);
-  for (uint16_t& value : in) value = static_cast<uint16_t>(random_());
-  const DeviceVector<uint16_t> device(in);
-  EXPECT_EQ(RunWarp(&LoadMatrices<4, false>, 4, device.data()),
-            Fragments(in, 4, false));
-  EXPECT_EQ(RunWarp(&LoadMatrices<2, false>, 2, device.data()),
-            Fragments(in, 2, false));
-  EXPECT_EQ(RunWarp(&LoadMatrices<4, true>, 4, device.data()),
-            Fragments(in, 4, true));
-  EXPECT_EQ(RunWarp(&LoadMatrices<2, true>, 2, device.data()),
-            Fragments(in, 2, true));
-}
 
 template <int kBytes>
 __global__ void CopyThroughShared(char* out, const char* in) {
-  Matrices& shared = StaticShared<Matrices>();
-  char* staged =
-      reinterpret_cast<char*>(shared.elements) + threadIdx.x * kBytes;
+  char* staged = StaticShared<Staged>().bytes + threadIdx.x * kBytes;
   CopyAsync<kBytes>(staged, in + threadIdx.x * kBytes);
   CopyCommit();
   CopyWait<0>();
