@@ -143,14 +143,12 @@ void EngineLoop::Run() {
 // Takes in what was submitted, sleeping while there is nothing at all to do.
 // Returns false when the loop is to end.
 bool EngineLoop::WaitForWork() {
+  if (generations_.empty()) Sleep();
   std::vector<std::unique_ptr<Generation>> incoming;
   absl::Status health;
   {
-    std::unique_lock lock(mutex_);
-    if (generations_.empty()) {
-      work_.wait(lock, [this] { return !incoming_.empty() || stopping_; });
-      if (stopping_) return false;
-    }
+    const std::lock_guard lock(mutex_);
+    if (generations_.empty() && stopping_) return false;
     incoming.swap(incoming_);
     cancel_all_ = cancel_requested_;
     health = health_;
@@ -165,6 +163,19 @@ bool EngineLoop::WaitForWork() {
   }
   if (!health.ok()) HandleFailure(health);
   return true;
+}
+
+// Until there is something to do.
+void EngineLoop::Sleep() {
+  std::unique_lock lock(mutex_);
+  const auto has_work = [this] { return HasWork(); };
+  const absl::Time stale = absl::Now() + options_.recent_costs_age;
+  if (work_.wait_until(lock, absl::ToChronoTime(stale), has_work)) return;
+  lock.unlock();
+  costs_.ForgetRecent();
+  Publish();
+  lock.lock();
+  work_.wait(lock, has_work);
 }
 
 void EngineLoop::EndInterrupted(absl::Time now) {

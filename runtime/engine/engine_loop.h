@@ -43,6 +43,8 @@ struct EngineLoopOptions {
   ModelLimits limits;
   int max_queued_requests = 1024;  // accepted beyond scheduler.max_sequences
   absl::Duration max_queue_time = absl::InfiniteDuration();
+  // Idle for so long, the last steps tell nothing of the next ones' times.
+  absl::Duration recent_costs_age = absl::Seconds(5);
   int kv_blocks = 0;
   int kv_block_tokens = 16;
 };
@@ -73,8 +75,10 @@ class EngineLoop {
       absl::flat_hash_map<uint64_t, std::unique_ptr<Generation>>;
 
   bool Idle() const { return in_flight_ == 0 && !handing_out_; }
+  bool HasWork() const { return !incoming_.empty() || stopping_; }
   void Run();
   bool WaitForWork();
+  void Sleep();
   void EndInterrupted(absl::Time now);
   void Step();
   void Deliver(const StepPlan& plan, std::span<const float> logits);

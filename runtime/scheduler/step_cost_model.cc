@@ -283,4 +283,15 @@ void StepCostModel::Observe(std::span<const RowCount> step,
   }
 }
 
+void StepCostModel::ForgetRecent() {
+  for (const Phase phase : {Phase::kDecode, Phase::kPrefill}) {
+    PhaseCosts& costs = Of(phase);
+    costs.drift = 1;
+    for (Curve& curve : costs.curves) {
+      std::erase_if(curve, [](const Point& point) { return point.ran_once; });
+      for (Point& point : curve) point.residual = 1;
+    }
+  }
+}
+
 }  // namespace anyprec

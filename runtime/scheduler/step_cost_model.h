@@ -88,6 +88,12 @@ class StepCostModel {
   // REQUIRES: every group has rows.
   void Observe(std::span<const RowCount> step, absl::Duration time);
 
+  // Forgets what Observe() learned of how fast the machine is just now, and
+  // points that a single step told. For when nothing has run for a while: else
+  // a server could refuse for good what only another step would show to be
+  // possible.
+  void ForgetRecent();
+
   static constexpr double kMaxRatio = 4.0;
 
  private:

@@ -115,6 +115,27 @@ class EngineLoopTest : public testing::Test {
   std::unique_ptr<EngineLoop> loop_;
 };
 
+// A fake step takes longer than what was measured.
+TEST_F(EngineLoopTest, LearnsFromStepsAndForgetsItOnceIdle) {
+  const RowCount row = {Phase::kDecode, 8, 1};
+  costs_.Measure(row, absl::Nanoseconds(1));
+  const auto predicted = [&] {
+    return loop_->Stats().step_costs->Predict(row);
+  };
+  options_.recent_costs_age = absl::Hours(1);
+  Start();
+  Run(MakeRequest({1}, 20));
+  loop_->Drain(absl::InfiniteFuture());
+  EXPECT_GT(predicted(), costs_.Predict(row));
+
+  options_.recent_costs_age = absl::Milliseconds(1);
+  Start();
+  Run(MakeRequest({1}, 20));
+  while (predicted() > costs_.Predict(row)) {
+    absl::SleepFor(absl::Milliseconds(1));
+  }
+}
+
 TEST_F(EngineLoopTest, StreamsTokensTextAndStatistics) {
   Start();
   control_.Script(1, Letters("hello"));

@@ -258,5 +258,17 @@ TEST(StepCostModelTest, OneOutlierMovesAPredictionLittle) {
   EXPECT_LT(costs.Predict(Decode(4, 1)), 14 * kMs);
 }
 
+TEST(StepCostModelTest, ForgetsWhatTheLastStepsToldOfTheMachine) {
+  StepCostModel costs;
+  costs.Measure(Decode(4, 1), 10 * kMs);
+  for (int i = 0; i < 100; ++i) Observe(costs, Decode(4, 1), 80 * kMs);
+  Observe(costs, Decode(4, 16), 5000 * kMs);
+  for (int i = 0; i < 2; ++i) Observe(costs, Prefill(4, 64), 160 * kMs);
+  costs.ForgetRecent();
+  ExpectNear(costs.Predict(Decode(4, 1)), 10 * kMs);
+  ExpectNear(costs.Predict(Decode(4, 16)), 160 * kMs);
+  ExpectNear(costs.Predict(Prefill(4, 64)), 160 * kMs);
+}
+
 }  // namespace
 }  // namespace anyprec
