@@ -26,6 +26,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "kernels/bit_plane.h"
+#include "kernels/random_layer.h"
 
 namespace anyprec {
 
@@ -154,6 +155,14 @@ class Backend {
   // The same for unquantized or int8 layers, all of one type.
   virtual absl::StatusOr<std::unique_ptr<LinearWeights>> LoadDense(
       std::span<const DenseMatrix> parts) = 0;
+
+  // A layer of random weights, the same in every backend: by default made in
+  // the host's memory and loaded. INVALID_ARGUMENT as kernels/random_layer.h
+  // says, and for a dense layer of another type than kInt8 and kFloat16.
+  virtual absl::StatusOr<std::unique_ptr<LinearWeights>> LoadRandomBitPlanes(
+      const RandomLayer& layer, int min_bits, int max_bits);
+  virtual absl::StatusOr<std::unique_ptr<LinearWeights>> LoadRandomDense(
+      const RandomLayer& layer, DenseMatrix::Type type);
 
   virtual absl::StatusOr<std::unique_ptr<KvStorage>> AllocateKv(
       const KvLayout& layout, KvType type) = 0;

@@ -12,6 +12,7 @@
 #include "kernels/cuda/bit_plane_prefill.cuh"
 #include "kernels/cuda/bit_plane_weights.h"
 #include "kernels/cuda/device_memory.h"
+#include "kernels/cuda/random_fill.cuh"
 #include "kernels/cuda/weight_tiles.h"
 #include "kernels/status_macros.h"
 #include "kernels/validation.h"
@@ -35,6 +36,8 @@ class BitPlaneLayer final : public LinearLayer {
                         std::vector<uint32_t>& tiles, CudaStream& stream);
   absl::Status AddCodebook(size_t index, std::span<const QuantizedLinear> parts,
                            CudaStream& stream);
+  absl::Status AddRandomPlane(int plane, uint64_t seed, CudaStream& stream);
+  absl::Status AddRandomCodebook(int precision, CudaStream& stream);
 
   int n() const override { return view_.n; }
   int k() const override { return view_.k; }
@@ -57,6 +60,12 @@ class BitPlaneLayer final : public LinearLayer {
                         CudaStream& stream) const override;
 
  private:
+  // Memory for a plane in tile order, a precision's padded centroids.
+  absl::StatusOr<uint32_t*> AllocatePlane(int plane, CudaStream& stream);
+  absl::StatusOr<Float16*> AllocateCodebook(int precision, CudaStream& stream);
+
+  int padded_rows() const { return kTileRows * BandCount(view_.n); }
+
   BitPlaneWeights view_;
   DeviceMemory planes_[kMaxBits];
   DeviceMemory codebooks_[kMaxBits + 1];  // by precision
@@ -72,13 +81,8 @@ absl::Status BitPlaneLayer::AddPlane(int plane,
     plane_parts.push_back({part.matrix.planes[plane], part.matrix.n});
   }
   WriteTiles(plane_parts, view_.k, tiles);
-  const size_t bytes = tiles.size() * sizeof(uint32_t);
-  ASSIGN_OR_RETURN(
-      planes_[plane],
-      stream.Allocate(bytes, absl::StrCat("plane ", plane, " of a ", view_.n,
-                                          " x ", view_.k, " layer")));
-  view_.planes[plane] = static_cast<const uint32_t*>(planes_[plane].data());
-  return stream.Upload(tiles.data(), bytes, planes_[plane].data());
+  ASSIGN_OR_RETURN(uint32_t* const memory, AllocatePlane(plane, stream));
+  return stream.Upload(tiles.data(), tiles.size() * sizeof(uint32_t), memory);
 }
 
 absl::Status BitPlaneLayer::AddCodebook(size_t index,
@@ -90,16 +94,60 @@ absl::Status BitPlaneLayer::AddCodebook(size_t index,
     const std::span<const Float16> own = part.codebooks[index].data;
     centroids.insert(centroids.end(), own.begin(), own.end());
   }
-  const size_t rows = size_t{kTileRows} * BandCount(view_.n);
+  const size_t rows = padded_rows();
   centroids.resize(rows << precision);  // with zeros
-  const size_t bytes = centroids.size() * sizeof(Float16);
-  DeviceMemory& memory = codebooks_[precision];
+  ASSIGN_OR_RETURN(Float16* const memory, AllocateCodebook(precision, stream));
+  return stream.Upload(centroids.data(), centroids.size() * sizeof(Float16),
+                       memory);
+}
+
+absl::Status BitPlaneLayer::AddRandomPlane(int plane, uint64_t seed,
+                                           CudaStream& stream) {
+  ASSIGN_OR_RETURN(uint32_t* const memory, AllocatePlane(plane, stream));
+  const RandomLayer layer = {.n = view_.n, .k = view_.k, .seed = seed};
+  return stream.Check(FillRandomTiles(layer, plane, memory, stream.get()),
+                      "making random planes");
+}
+
+absl::Status BitPlaneLayer::AddRandomCodebook(int precision,
+                                              CudaStream& stream) {
+  ASSIGN_OR_RETURN(Float16* const memory, AllocateCodebook(precision, stream));
+  const std::vector<Float16> row = RandomCentroids(precision, view_.k);
+  const size_t row_bytes = row.size() * sizeof(Float16);
+  ASSIGN_OR_RETURN(const DeviceMemory on_device,
+                   stream.Allocate(row_bytes, "a row of centroids"));
+  RETURN_IF_ERROR(stream.Upload(row.data(), row_bytes, on_device.data()));
+  RETURN_IF_ERROR(
+      stream.Check(FillRows(static_cast<const Float16*>(on_device.data()),
+                            static_cast<int>(row.size()), view_.n,
+                            padded_rows(), memory, stream.get()),
+                   "repeating a row of centroids"));
+  return stream.Synchronize();  // before the row is freed
+}
+
+absl::StatusOr<uint32_t*> BitPlaneLayer::AllocatePlane(int plane,
+                                                       CudaStream& stream) {
   ASSIGN_OR_RETURN(
-      memory, stream.Allocate(
-                  bytes, absl::StrCat("the ", precision, "-bit codebook of a ",
-                                      view_.n, " x ", view_.k, " layer")));
-  view_.codebooks[precision] = static_cast<const Float16*>(memory.data());
-  return stream.Upload(centroids.data(), bytes, memory.data());
+      planes_[plane],
+      stream.Allocate(TiledWords(view_.n, view_.k) * sizeof(uint32_t),
+                      absl::StrCat("plane ", plane, " of a ", view_.n, " x ",
+                                   view_.k, " layer")));
+  auto* const memory = static_cast<uint32_t*>(planes_[plane].data());
+  view_.planes[plane] = memory;
+  return memory;
+}
+
+absl::StatusOr<Float16*> BitPlaneLayer::AllocateCodebook(int precision,
+                                                         CudaStream& stream) {
+  const size_t rows = padded_rows();
+  ASSIGN_OR_RETURN(
+      codebooks_[precision],
+      stream.Allocate((rows << precision) * sizeof(Float16),
+                      absl::StrCat("the ", precision, "-bit codebook of a ",
+                                   view_.n, " x ", view_.k, " layer")));
+  auto* const memory = static_cast<Float16*>(codebooks_[precision].data());
+  view_.codebooks[precision] = memory;
+  return memory;
 }
 
 absl::Status BitPlaneLayer::Multiply(const RowGroup& group, const float* x,
@@ -151,6 +199,20 @@ absl::StatusOr<std::unique_ptr<LinearLayer>> LoadBitPlaneLayer(
     RETURN_IF_ERROR(layer->AddCodebook(i, parts, stream));
   }
   return layer;
+}
+
+absl::StatusOr<std::unique_ptr<LinearLayer>> LoadRandomBitPlaneLayer(
+    const RandomLayer& layer, int min_bits, int max_bits, CudaStream& stream) {
+  RETURN_IF_ERROR(ValidateRandomLayer(layer));
+  RETURN_IF_ERROR(ValidateRandomBits(min_bits, max_bits));
+  auto loaded = std::make_unique<BitPlaneLayer>(layer.n, layer.k);
+  for (int plane = 0; plane < max_bits; ++plane) {
+    RETURN_IF_ERROR(loaded->AddRandomPlane(plane, layer.seed, stream));
+  }
+  for (int precision = min_bits; precision <= max_bits; ++precision) {
+    RETURN_IF_ERROR(loaded->AddRandomCodebook(precision, stream));
+  }
+  return loaded;
 }
 
 }  // namespace anyprec

@@ -9,6 +9,7 @@
 #include "kernels/backend.h"
 #include "kernels/cuda/cuda_stream.h"
 #include "kernels/cuda/linear_layer.h"
+#include "kernels/random_layer.h"
 
 namespace anyprec {
 
@@ -18,6 +19,11 @@ namespace anyprec {
 // INVALID_ARGUMENT as ValidateBitPlanes() says, RESOURCE_EXHAUSTED.
 absl::StatusOr<std::unique_ptr<LinearLayer>> LoadBitPlaneLayer(
     std::span<const QuantizedLinear> parts, CudaStream& stream);
+
+// The same of random weights, made on the device; waits for them.
+// INVALID_ARGUMENT as ValidateRandomLayer() and ValidateRandomBits() say.
+absl::StatusOr<std::unique_ptr<LinearLayer>> LoadRandomBitPlaneLayer(
+    const RandomLayer& layer, int min_bits, int max_bits, CudaStream& stream);
 
 }  // namespace anyprec
 

@@ -94,6 +94,18 @@ class CudaBackend final : public Backend {
     return DenseLayer::Load(parts, *stream_);
   }
 
+  absl::StatusOr<std::unique_ptr<LinearWeights>> LoadRandomBitPlanes(
+      const RandomLayer& layer, int min_bits, int max_bits) override {
+    RETURN_IF_ERROR(stream_->Ready());
+    return LoadRandomBitPlaneLayer(layer, min_bits, max_bits, *stream_);
+  }
+
+  absl::StatusOr<std::unique_ptr<LinearWeights>> LoadRandomDense(
+      const RandomLayer& layer, DenseMatrix::Type type) override {
+    RETURN_IF_ERROR(stream_->Ready());
+    return DenseLayer::LoadRandom(layer, type, *stream_);
+  }
+
   absl::StatusOr<std::unique_ptr<KvStorage>> AllocateKv(const KvLayout& layout,
                                                         KvType type) override {
     RETURN_IF_ERROR(stream_->Ready());

@@ -18,6 +18,7 @@
 #include "kernels/cuda/device_memory.h"
 #include "kernels/cuda/linear_layer.h"
 #include "kernels/cuda/scratch_memory.h"
+#include "kernels/random_layer.h"
 
 namespace anyprec {
 
@@ -27,6 +28,11 @@ class DenseLayer final : public LinearLayer {
   // INVALID_ARGUMENT as ValidateDense() says, RESOURCE_EXHAUSTED.
   static absl::StatusOr<std::unique_ptr<DenseLayer>> Load(
       std::span<const DenseMatrix> parts, CudaStream& stream);
+
+  // Random weights, made on the device; waits for them. INVALID_ARGUMENT as
+  // ValidateRandomLayer() says, and for types other than kInt8 and kFloat16.
+  static absl::StatusOr<std::unique_ptr<DenseLayer>> LoadRandom(
+      const RandomLayer& layer, DenseMatrix::Type type, CudaStream& stream);
 
   int n() const override { return view_.n; }
   int k() const override { return view_.k; }
@@ -45,12 +51,20 @@ class DenseLayer final : public LinearLayer {
   absl::Status Embed(const int32_t* ids, int count, float* y,
                      CudaStream& stream) const;
 
+  const DenseWeights& view() const { return view_; }
+
  private:
   DenseLayer(const DenseWeights& view, DeviceMemory data,
              DeviceMemory row_scales)
       : view_(view),
         data_(std::move(data)),
         row_scales_(std::move(row_scales)) {}
+
+  // Room for the weights that `view` tells the type and shape of.
+  static absl::StatusOr<std::unique_ptr<DenseLayer>> Allocate(
+      DenseWeights view, CudaStream& stream);
+
+  float* row_scales() const { return static_cast<float*>(row_scales_.data()); }
 
   const DenseWeights view_;
   const DeviceMemory data_;

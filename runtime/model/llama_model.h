@@ -67,7 +67,8 @@ class LlamaModel {
       const std::string& path, const LoadOptions& options, Backend& backend);
 
   // Random planes and plausible codebooks of a known shape, to measure speed
-  // without weights: SyntheticModelConfig(name).
+  // without weights: SyntheticModelConfig(name). fp16 weights where max_bits is
+  // kUnquantizedBits.
   static absl::StatusOr<std::unique_ptr<LlamaModel>> Synthetic(
       absl::string_view name, const LoadOptions& options, Backend& backend);
 

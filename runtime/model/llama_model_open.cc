@@ -47,11 +47,12 @@ absl::StatusOr<std::unique_ptr<LlamaModel>> LlamaModel::LoadCheckpoint(
 absl::StatusOr<std::unique_ptr<LlamaModel>> LlamaModel::Synthetic(
     absl::string_view name, const LoadOptions& options, Backend& backend) {
   ASSIGN_OR_RETURN(const ModelConfig config, SyntheticModelConfig(name));
-  if (options.max_bits < SyntheticSource::kSeedBits ||
-      options.max_bits > kMaxBits) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("max_bits is ", options.max_bits, ", must be in [",
-                     SyntheticSource::kSeedBits, ", ", kMaxBits, "]"));
+  if ((options.max_bits < SyntheticSource::kSeedBits ||
+       options.max_bits > kMaxBits) &&
+      options.max_bits != kUnquantizedBits) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "max_bits is ", options.max_bits, ", must be in [",
+        SyntheticSource::kSeedBits, ", ", kMaxBits, "] or ", kUnquantizedBits));
   }
   SyntheticSource source(config, options.max_bits);
   return LlamaLoader(source, options, backend).Load();

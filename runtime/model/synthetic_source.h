@@ -5,7 +5,6 @@
 #ifndef ANYPREC_RUNTIME_MODEL_SYNTHETIC_SOURCE_H_
 #define ANYPREC_RUNTIME_MODEL_SYNTHETIC_SOURCE_H_
 
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -18,18 +17,22 @@
 namespace anyprec {
 
 // A shape to fill with random weights: "tinyllama-1.1b", "llama-2-7b",
-// "mistral-7b", "llama-3.1-8b", "smollm2-135m". NOT_FOUND lists the names.
+// "llama-2-13b", "mistral-7b", "llama-3.1-8b", "smollm2-135m". NOT_FOUND lists
+// the names.
 absl::StatusOr<ModelConfig> SyntheticModelConfig(absl::string_view name);
 
 class SyntheticSource final : public WeightSource {
  public:
   static constexpr int kSeedBits = 3;
 
-  // REQUIRES: max_bits in [kSeedBits, kMaxBits].
+  // At kUnquantizedBits, a model of fp16 weights and no other precision.
+  // REQUIRES: max_bits in [kSeedBits, kMaxBits] or kUnquantizedBits.
   SyntheticSource(const ModelConfig& config, int max_bits);
 
   const ModelConfig& config() const override { return config_; }
-  int min_bits() const override { return kSeedBits; }
+  int min_bits() const override {
+    return max_bits_ == kUnquantizedBits ? kUnquantizedBits : kSeedBits;
+  }
   int max_bits() const override { return max_bits_; }
   bool HasLmHead() const override { return true; }
 
@@ -41,13 +44,9 @@ class SyntheticSource final : public WeightSource {
                                               int n) override;
 
  private:
-  uint64_t NextRandom();
-
   const ModelConfig config_;
   const int max_bits_;
-  uint64_t random_state_ = 1;
-  // levels_[p]: the 2^p centroids of a standard normal, ascending.
-  std::array<std::vector<float>, kMaxBits + 1> levels_;
+  uint64_t next_seed_ = 1;  // each layer has its own
 };
 
 }  // namespace anyprec

@@ -277,6 +277,52 @@ TEST_P(BackendConformanceTest, EmbedReturnsTheStoredRowsExactly) {
   }
 }
 
+TEST_P(BackendConformanceTest, RandomLayersAreTheReferences) {
+  // A wrong code is off by 1 / sqrt(k), far beyond any tolerance.
+  for (const RandomLayer layer :
+       {RandomLayer{17, 96, 1}, RandomLayer{33, 544, 2}}) {
+    auto own = Load(backend_->LoadRandomBitPlanes(layer, 3, 8));
+    auto ref = Load(reference_->LoadRandomBitPlanes(layer, 3, 8));
+    ASSERT_TRUE(own != nullptr && ref != nullptr);
+    for (int precision = 3; precision <= 8; ++precision) {
+      const RowGroup group = {0, 2, precision, Phase::kDecode};
+      const auto x = RandomFloats(size_t{2} * layer.k, precision);
+      const auto y = Poison(size_t{2} * layer.n);
+      EXPECT_LE(MaxError(Multiply(*backend_, *own, {&group, 1}, x, y, false),
+                         Multiply(*reference_, *ref, {&group, 1}, x, y, false)),
+                GetParam().bit_plane_decode_tolerance)
+          << layer.n << "x" << layer.k << " at " << precision << " bits";
+    }
+    for (const Type type : {Type::kInt8, Type::kFloat16}) {
+      auto own_dense = Load(backend_->LoadRandomDense(layer, type));
+      auto ref_dense = Load(reference_->LoadRandomDense(layer, type));
+      ASSERT_TRUE(own_dense != nullptr && ref_dense != nullptr);
+      const std::vector<int32_t> ids = {0, 5, layer.n - 1};
+      const auto poison = Poison(ids.size() * layer.k);
+      auto y_own = Upload(*backend_, poison);
+      auto y_ref = Upload(*reference_, poison);
+      ASSERT_TRUE(backend_->Embed(*own_dense, ids, y_own->data()).ok());
+      ASSERT_TRUE(reference_->Embed(*ref_dense, ids, y_ref->data()).ok());
+      EXPECT_TRUE(
+          SameBits(Download(*backend_, y_own->data(), poison.size()),
+                   Download(*reference_, y_ref->data(), poison.size())));
+    }
+  }
+}
+
+TEST_P(BackendConformanceTest, RefusesRandomLayersThatThereAreNone) {
+  const auto expect_refused = [](const absl::Status& status) {
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+  };
+  expect_refused(backend_->LoadRandomBitPlanes({0, 64, 1}, 3, 8).status());
+  expect_refused(backend_->LoadRandomBitPlanes({4, 65, 1}, 3, 8).status());
+  expect_refused(backend_->LoadRandomBitPlanes({4, 64, 1}, 4, 3).status());
+  expect_refused(backend_->LoadRandomBitPlanes({4, 64, 1}, 3, 9).status());
+  expect_refused(backend_->LoadRandomDense({4, 0, 1}, Type::kFloat16).status());
+  expect_refused(
+      backend_->LoadRandomDense({4, 64, 1}, Type::kFloat32).status());
+}
+
 TEST_P(BackendConformanceTest, LayersSayWhatTheyReadAndHold) {
   constexpr int kN = 64;
   constexpr int kK = 512;

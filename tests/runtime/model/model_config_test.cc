@@ -198,8 +198,8 @@ TEST(ModelConfigTest, RowsOfPlanesAreWholeWords) {
 }
 
 TEST(ModelConfigTest, SyntheticShapesAreValid) {
-  for (const char* name : {"tinyllama-1.1b", "llama-2-7b", "mistral-7b",
-                           "llama-3.1-8b", "smollm2-135m"}) {
+  for (const char* name : {"tinyllama-1.1b", "llama-2-7b", "llama-2-13b",
+                           "mistral-7b", "llama-3.1-8b", "smollm2-135m"}) {
     const auto config = SyntheticModelConfig(name);
     ASSERT_TRUE(config.ok()) << config.status();
     EXPECT_TRUE(ValidateModelConfig(*config, name).ok());
