@@ -18,6 +18,7 @@
 #include "absl/time/time.h"
 #include "anyprec/v1/inference_service.grpc.pb.h"
 #include "grpcpp/grpcpp.h"
+#include "tests/bench/decode_rate.h"
 
 ABSL_FLAG(std::string, address, "127.0.0.1:50051", "server");
 ABSL_FLAG(int, streams, 1, "requests at once");
@@ -32,7 +33,7 @@ constexpr int kExitUsage = 2;
 
 struct StreamResult {
   grpc::Status status;
-  std::vector<absl::Time> arrivals;  // of each token
+  Arrivals arrivals;
 };
 
 v1::GenerateRequest RandomRequest(int seed) {
@@ -63,24 +64,6 @@ StreamResult RunStream(v1::InferenceService::Stub& stub, int seed) {
   return result;
 }
 
-// Tokens a second while every stream was decoding: from the last first token
-// to the first last one.
-double DecodeRate(const std::vector<StreamResult>& results) {
-  absl::Time begin = absl::InfinitePast();
-  absl::Time end = absl::InfiniteFuture();
-  for (const StreamResult& result : results) {
-    begin = std::max(begin, result.arrivals.front());
-    end = std::min(end, result.arrivals.back());
-  }
-  int tokens = 0;
-  for (const StreamResult& result : results) {
-    for (const absl::Time arrival : result.arrivals) {
-      tokens += arrival > begin && arrival <= end ? 1 : 0;
-    }
-  }
-  return tokens / absl::ToDoubleSeconds(end - begin);
-}
-
 int Run() {
   const int streams = absl::GetFlag(FLAGS_streams);
   auto stub = v1::InferenceService::NewStub(grpc::CreateChannel(
@@ -94,6 +77,7 @@ int Run() {
   for (std::thread& thread : threads) thread.join();
 
   std::vector<double> ttft_ms;
+  std::vector<Arrivals> arrivals;
   for (const StreamResult& result : results) {
     if (!result.status.ok() || result.arrivals.size() < 2) {
       absl::FPrintF(stderr, "stream-benchmark: %s (%d tokens)\n",
@@ -102,6 +86,7 @@ int Run() {
     }
     ttft_ms.push_back(
         absl::ToDoubleMilliseconds(result.arrivals.front() - start));
+    arrivals.push_back(result.arrivals);
   }
   std::sort(ttft_ms.begin(), ttft_ms.end());
   const double prompt_tokens =
@@ -111,7 +96,7 @@ int Run() {
       "\"prefill_tokens_per_second\": %.2f, "
       "\"decode_tokens_per_second\": %.2f}\n",
       streams, absl::GetFlag(FLAGS_bits), ttft_ms[streams / 2],
-      prompt_tokens / (ttft_ms.back() / 1000), DecodeRate(results));
+      prompt_tokens / (ttft_ms.back() / 1000), DecodeRate(arrivals));
   return 0;
 }
 
