@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Checks the sources' form: clang-format, shellcheck, buildifier, clang-tidy.
+# Checks the sources' form: clang-format, shellcheck, buildifier, clang-tidy;
+# and that tables of benchmarks are what their results say.
 #
 #   tests/lint.sh [--counts=FILE]
 #
-# Runs each of the four that this machine has, says what is wrong, and exits 1
+# Runs each of these that this machine has, says what is wrong, and exits 1
 # if any found something. FILE receives "PASSED FAILED SKIPPED", the linters
 # counted as one each. deploy/install_packages.sh --tests installs what it can.
 # clang-tidy reads compile_commands.json, which deploy/compile_commands.py writes
@@ -61,6 +62,10 @@ check_build_files() {
     xargs -r -d '\n' buildifier --mode=check --lint=off
 }
 
+check_tables() {
+  tests/bench/tables.py --check tests/bench/results kernels/README.md
+}
+
 check_tidy() {
   if [ ! -e compile_commands.json ]; then
     echo "compile_commands.json is missing: run deploy/compile_commands.py" >&2
@@ -71,6 +76,7 @@ check_tidy() {
 
 lint clang-format clang-format check_format
 lint shellcheck shellcheck check_shell
+lint "benchmark tables" python3 check_tables
 lint buildifier buildifier check_build_files
 lint clang-tidy .cache/tools/clang_tidy/data/bin/clang-tidy check_tidy
 
