@@ -3,7 +3,7 @@
 //
 // Deadlines alone do not show an overload: what is refused presses nobody. Each
 // request that is refused for want of time raises the pressure, which wears off
-// within seconds. Where precision can make room, it settles where few are
+// within half a minute. Where precision can make room, it settles where few are
 // refused; where it cannot, at its most.
 //
 // Thread-compatible.
@@ -35,9 +35,11 @@ class LoadPressure {
 
  private:
   // At r refusals a second the pressure is about 1 + kRaise * kMemory * r: one
-  // in five seconds makes it 1.5, enough for two or three bits.
+  // in 15 seconds makes it 1.5, enough for two or three bits. Bursts come every
+  // few seconds; the memory is longer, so that precision does not go up between
+  // them.
   static constexpr double kRaise = 0.5;
-  static constexpr absl::Duration kMemory = absl::Seconds(5);
+  static constexpr absl::Duration kMemory = absl::Seconds(15);
 
   double excess_ = 0;
   absl::Time raised_ = absl::InfinitePast();
