@@ -4,6 +4,7 @@
 #include "kernels/cuda/attention.cuh"
 #include "kernels/cuda/kv_element.cuh"
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/warp_reduce.cuh"
 
 namespace anyprec {
 namespace {
@@ -130,9 +131,7 @@ class SplitAttention {
       float sums[kQueries] = {};
       if (token < seen_by_any_) AddProducts(token, part, sums);
       for (int query = 0; query < kQueries; ++query) {
-        for (int distance = 1; distance < kTokenThreads; distance *= 2) {
-          sums[query] += __shfl_xor_sync(~0u, sums[query], distance);
-        }
+        sums[query] = WarpSum<kTokenThreads>(sums[query]);
         if (part == 0 && token < seen_by_any_) {
           shared_.weights[token][query] = sums[query];
         }
@@ -150,9 +149,7 @@ class SplitAttention {
       for (int token = lane; token < visible; token += kWarp) {
         maximum = fmaxf(maximum, shared_.weights[token][query]);
       }
-      for (int distance = kWarp / 2; distance > 0; distance /= 2) {
-        maximum = fmaxf(maximum, __shfl_xor_sync(~0u, maximum, distance));
-      }
+      maximum = WarpMax(maximum);
       // Where every score is -infinity each weight is to be zero.
       const float base = maximum == -INFINITY ? 0 : maximum;
       float sum = 0;
@@ -161,9 +158,7 @@ class SplitAttention {
         shared_.weights[token][query] = weight;
         sum += weight;
       }
-      for (int distance = kWarp / 2; distance > 0; distance /= 2) {
-        sum += __shfl_xor_sync(~0u, sum, distance);
-      }
+      sum = WarpSum(sum);
       if (lane == 0 && visible > 0) {
         const int64_t slot = SlotOf(query);
         Partials(args_).maxima[slot] = maximum;

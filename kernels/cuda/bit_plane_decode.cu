@@ -6,6 +6,7 @@
 #include "kernels/cuda/bit_plane_codes.cuh"
 #include "kernels/cuda/bit_plane_decode.cuh"
 #include "kernels/cuda/launch.cuh"
+#include "kernels/cuda/warp_reduce.cuh"
 #include "kernels/cuda/weight_tiles.h"
 
 namespace anyprec {
@@ -103,9 +104,7 @@ __device__ __forceinline__ void StoreWarpSums(float (&sums)[2][kRows], int lane,
                                               float (&out)[kRows][kTileRows]) {
 #pragma unroll
   for (int i = 0; i < 2 * kRows; ++i) {
-    float sum = sums[i % 2][i / 2];
-    sum += __shfl_xor_sync(~0u, sum, 1);
-    sum += __shfl_xor_sync(~0u, sum, 2);
+    const float sum = WarpSum<4>(sums[i % 2][i / 2]);
     if (lane % 4 == 0) out[i / 2][lane / 4 + i % 2 * 8] = sum;
   }
 }

@@ -8,6 +8,7 @@
 #include "kernels/cuda/bit_plane_prefill.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/ptx.cuh"
+#include "kernels/cuda/warp_reduce.cuh"
 #include "kernels/cuda/weight_tiles.h"
 
 // Everything here goes by *half tiles*: 16 rows of W by 128 columns, 4 words a
@@ -92,9 +93,7 @@ __device__ float LargestMagnitude(const float* row, int k,
   for (int i = threadIdx.x; i < k; i += kRoundThreads) {
     largest = fmaxf(largest, fabsf(row[i]));
   }
-  for (int lanes = 16; lanes > 0; lanes /= 2) {
-    largest = fmaxf(largest, __shfl_xor_sync(~0u, largest, lanes));
-  }
+  largest = WarpMax(largest);
   if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32] = largest;
   __syncthreads();
   for (const float other : warps) largest = fmaxf(largest, other);

@@ -19,7 +19,9 @@ absl::StatusOr<DeviceMemory> DeviceMemory::Allocate(size_t bytes,
     return memory;
   }
   memory.data_ = nullptr;
-  cudaGetLastError();  // or the next launch would be blamed
+  // Clears the last error: whoever asks for it after a launch, as tools do,
+  // would blame the launch.
+  cudaGetLastError();
   std::string attempted =
       absl::StrCat("allocating ", what, ", ", bytes, " bytes of device memory");
   size_t free_bytes = 0, total_bytes = 0;

@@ -5,10 +5,8 @@
 #include <cstddef>
 #include <utility>
 
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "kernels/status_macros.h"
 
 namespace anyprec {
 
@@ -40,28 +38,6 @@ class DeviceMemory {
 
   void* data_ = nullptr;
   size_t bytes_ = 0;
-};
-
-// `size` elements of T in device memory.
-template <class T>
-class DeviceArray {
- public:
-  DeviceArray() = default;
-
-  static absl::StatusOr<DeviceArray> Allocate(size_t size,
-                                              absl::string_view what) {
-    DeviceArray array;
-    ASSIGN_OR_RETURN(array.memory_,
-                     DeviceMemory::Allocate(size * sizeof(T), what));
-    return array;
-  }
-
-  T* data() const { return static_cast<T*>(memory_.data()); }
-  size_t size() const { return memory_.bytes() / sizeof(T); }
-  size_t bytes() const { return memory_.bytes(); }
-
- private:
-  DeviceMemory memory_;
 };
 
 }  // namespace anyprec

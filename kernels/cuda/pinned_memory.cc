@@ -21,7 +21,9 @@ absl::StatusOr<PinnedMemory> PinnedMemory::Allocate(size_t bytes) {
     return memory;
   }
   memory.data_ = nullptr;
-  cudaGetLastError();  // or the next launch would be blamed
+  // Clears the last error: whoever asks for it after a launch, as tools do,
+  // would blame the launch.
+  cudaGetLastError();
   return CudaStatus(error, absl::StrCat("allocating ", bytes,
                                         " bytes of host memory for copies"));
 }

@@ -4,6 +4,7 @@
 #include "kernels/cuda/kv_element.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/row_kernels.cuh"
+#include "kernels/cuda/warp_reduce.cuh"
 
 namespace anyprec {
 namespace {
@@ -23,9 +24,7 @@ struct RmsNormShared {
 // The sum over the block, the same bits in every thread.
 __device__ float BlockSum(float value) {
   auto& shared = StaticShared<RmsNormShared>();
-  for (int distance = kWarp / 2; distance > 0; distance /= 2) {
-    value += __shfl_xor_sync(~0u, value, distance);
-  }
+  value = WarpSum(value);
   if (threadIdx.x % kWarp == 0) {
     shared.warp_sums[threadIdx.x / kWarp] = value;
   }

@@ -10,14 +10,20 @@
 namespace anyprec {
 namespace {
 
-// Appends the blocks that hold positions [0, positions) of a sequence.
-void AppendTable(const SequenceRows& sequence, int positions,
-                 const KvLayout& layout, std::vector<int32_t>& tables) {
+// The blocks that hold the positions of a sequence.
+std::span<const int32_t> UsedBlocks(const SequenceRows& sequence,
+                                    const KvLayout& layout) {
+  const int positions = sequence.position + sequence.rows;
   const size_t blocks =
       (positions + layout.block_tokens - 1) / layout.block_tokens;
   ANYPREC_CHECK(sequence.blocks.size() >= blocks)
       << sequence.blocks.size() << " blocks for " << positions << " positions";
-  for (const int32_t block : sequence.blocks.first(blocks)) {
+  return sequence.blocks.first(blocks);
+}
+
+void AppendTable(const SequenceRows& sequence, const KvLayout& layout,
+                 std::vector<int32_t>& tables) {
+  for (const int32_t block : UsedBlocks(sequence, layout)) {
     ANYPREC_CHECK(block >= 0 && block < layout.num_blocks)
         << "block " << block << " of " << layout.num_blocks;
     tables.push_back(block);
@@ -38,25 +44,65 @@ TileBatch WithTile(TileBatch batch, const RowTile& tile) {
   return batch;
 }
 
+// Calls visit(tile) for the tiles of `sequences` in order, until it returns
+// false. Returns whether it never did.
+template <class Visit>
+bool ForEachTile(std::span<const SequenceRows> sequences, int max_tile_rows,
+                 const KvLayout& layout, Visit visit) {
+  int index = 0;
+  int32_t first_block = 0;
+  for (const SequenceRows& sequence : sequences) {
+    for (int row = 0; row < sequence.rows; row += max_tile_rows) {
+      const int rows = std::min(max_tile_rows, sequence.rows - row);
+      if (!visit(RowTile{.first_row = sequence.first_row + row,
+                         .rows = rows,
+                         .position = sequence.position + row,
+                         .first_block = first_block,
+                         .first_index = index})) {
+        return false;
+      }
+      index += rows;
+    }
+    first_block += static_cast<int32_t>(UsedBlocks(sequence, layout).size());
+  }
+  return true;
+}
+
+// Whether TileSequences() would return `tiled`, without building it.
+bool AreTiledAs(std::span<const SequenceRows> sequences, int max_tile_rows,
+                const KvLayout& layout, const TiledSequences& tiled) {
+  size_t tile = 0;
+  if (!ForEachTile(sequences, max_tile_rows, layout,
+                   [&](const RowTile& wanted) {
+                     return tile < tiled.tiles.size() &&
+                            tiled.tiles[tile++] == wanted;
+                   }) ||
+      tile != tiled.tiles.size()) {
+    return false;
+  }
+  std::span<const int32_t> rest = tiled.block_tables;
+  for (const SequenceRows& sequence : sequences) {
+    const std::span<const int32_t> blocks = UsedBlocks(sequence, layout);
+    if (blocks.size() > rest.size() ||
+        !std::equal(blocks.begin(), blocks.end(), rest.begin())) {
+      return false;
+    }
+    rest = rest.subspan(blocks.size());
+  }
+  return rest.empty();
+}
+
 }  // namespace
 
 TiledSequences TileSequences(std::span<const SequenceRows> sequences,
                              int max_tile_rows, const KvLayout& layout) {
   TiledSequences tiled;
-  int index = 0;
+  ForEachTile(sequences, max_tile_rows, layout, [&](const RowTile& tile) {
+    tiled.tiles.push_back(tile);
+    return true;
+  });
   for (const SequenceRows& sequence : sequences) {
-    const auto first_block = static_cast<int32_t>(tiled.block_tables.size());
-    for (int row = 0; row < sequence.rows; row += max_tile_rows) {
-      const int rows = std::min(max_tile_rows, sequence.rows - row);
-      tiled.tiles.push_back({.first_row = sequence.first_row + row,
-                             .rows = rows,
-                             .position = sequence.position + row,
-                             .first_block = first_block,
-                             .first_index = index});
-      index += rows;
-    }
-    AppendTable(sequence, sequence.position + sequence.rows, layout,
-                tiled.block_tables);
+    AppendTable(sequence, layout, tiled.block_tables);
   }
   return tiled;
 }
@@ -64,8 +110,12 @@ TiledSequences TileSequences(std::span<const SequenceRows> sequences,
 absl::Status SequenceTiles::Update(std::span<const SequenceRows> sequences,
                                    int max_tile_rows, const KvLayout& layout,
                                    CudaStream& stream) {
+  // Blocks were checked against num_blocks when they were tiled.
+  if (layout.num_blocks == num_blocks_ &&
+      AreTiledAs(sequences, max_tile_rows, layout, current_)) {
+    return absl::OkStatus();
+  }
   TiledSequences wanted = TileSequences(sequences, max_tile_rows, layout);
-  if (wanted == current_) return absl::OkStatus();
   current_ = {};  // should any of the following fail
   view_ = {};
   const size_t tile_bytes = wanted.tiles.size() * sizeof(RowTile);
@@ -77,6 +127,7 @@ absl::Status SequenceTiles::Update(std::span<const SequenceRows> sequences,
   RETURN_IF_ERROR(
       stream.Upload(wanted.block_tables.data(), table_bytes, tables));
   current_ = std::move(wanted);
+  num_blocks_ = layout.num_blocks;
   view_ = {.tiles = static_cast<const RowTile*>(memory),
            .block_tables = static_cast<const int32_t*>(tables),
            .num_tiles = static_cast<int>(current_.tiles.size())};

@@ -23,8 +23,6 @@ namespace anyprec {
 struct TiledSequences {
   std::vector<RowTile> tiles;
   std::vector<int32_t> block_tables;
-
-  bool operator==(const TiledSequences&) const = default;
 };
 
 // REQUIRES: each table covers its sequence with blocks in [0, num_blocks).
@@ -47,6 +45,7 @@ class SequenceTiles {
 
  private:
   TiledSequences current_;
+  int num_blocks_ = 0;  // of the layout that current_ is of
   SequenceTilesView view_;
   ScratchMemory memory_{"block tables"};  // tiles, then block tables
 };

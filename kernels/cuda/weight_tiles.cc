@@ -44,18 +44,4 @@ void WriteTiles(std::span<const PlanePart> parts, int k,
   }
 }
 
-void ReadTiles(std::span<const uint32_t> tiles, int n, int k,
-               std::span<uint32_t> plane) {
-  ANYPREC_CHECK(k % 32 == 0 && tiles.size() == TiledWords(n, k) &&
-                plane.size() == static_cast<size_t>(n) * (k / 32))
-      << n << " x " << k << " from " << tiles.size() << " words into "
-      << plane.size();
-  size_t i = 0;
-  for (int row = 0; row < n; ++row) {
-    for (int word = 0; word < k / 32; ++word) {
-      plane[i++] = tiles[TiledIndex(row, word, k)];
-    }
-  }
-}
-
 }  // namespace anyprec

@@ -54,10 +54,6 @@ size_t TiledWords(int n, int k);
 void WriteTiles(std::span<const PlanePart> parts, int k,
                 std::span<uint32_t> tiles);
 
-// Its inverse: plane[n, k / 32] as the model file holds it.
-void ReadTiles(std::span<const uint32_t> tiles, int n, int k,
-               std::span<uint32_t> plane);
-
 }  // namespace anyprec
 
 #endif  // ANYPREC_KERNELS_CUDA_WEIGHT_TILES_H_

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cstdint>
 #include <functional>
-#include <type_traits>
 
 #include "kernels/cuda/emulation/emulation.h"
 
@@ -50,17 +49,6 @@ T Reduce(const char* what, uint32_t mask, T value, Op op) {
   return value;
 }
 
-template <class T, class Op>
-T Atomic(T* p, Op op) {
-  T old, desired;
-  __atomic_load(p, &old, __ATOMIC_RELAXED);
-  do {
-    desired = op(old);
-  } while (!__atomic_compare_exchange(p, &old, &desired, false,
-                                      __ATOMIC_RELAXED, __ATOMIC_RELAXED));
-  return old;
-}
-
 }  // namespace anyprec::emulation
 
 inline void __syncthreads(const char* file = __builtin_FILE(),
@@ -74,7 +62,6 @@ inline void __syncwarp(uint32_t mask = anyprec::emulation::kFullMask) {
                                nullptr,
                                [](const anyprec::emulation::LaneArguments&) {});
 }
-inline void __threadfence() { anyprec::emulation::Fence(); }
 
 template <class T>
 T __shfl_sync(uint32_t mask, T v, int source, int width = 32) {
@@ -125,37 +112,6 @@ template <class T>
 T __reduce_max_sync(uint32_t mask, T v) {
   return anyprec::emulation::Reduce("__reduce_max_sync", mask, v,
                                     [](T a, T b) { return std::max(a, b); });
-}
-
-template <class T>
-T atomicAdd(T* p, std::common_type_t<T> v) {
-  return anyprec::emulation::Atomic(
-      p, [v](T old) { return static_cast<T>(old + v); });
-}
-template <class T>
-T atomicMax(T* p, std::common_type_t<T> v) {
-  return anyprec::emulation::Atomic(p, [v](T old) { return std::max(old, v); });
-}
-
-template <class T>
-T __ldg(const T* p) {
-  return *p;
-}
-template <class T>
-T __ldcs(const T* p) {
-  return *p;
-}
-
-inline int __popc(uint32_t x) { return __builtin_popcount(x); }
-inline int __clz(uint32_t x) { return x == 0 ? 32 : __builtin_clz(x); }
-inline int __ffs(uint32_t x) { return __builtin_ffs(static_cast<int>(x)); }
-inline float __int_as_float(int x) { return __builtin_bit_cast(float, x); }
-inline int __float_as_int(float x) { return __builtin_bit_cast(int, x); }
-inline float __uint_as_float(unsigned x) {
-  return __builtin_bit_cast(float, x);
-}
-inline unsigned __float_as_uint(float x) {
-  return __builtin_bit_cast(unsigned, x);
 }
 
 #endif  // ANYPREC_KERNELS_CUDA_EMULATION_BUILTINS_H_

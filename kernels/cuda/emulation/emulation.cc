@@ -72,7 +72,7 @@ struct Machine {
   Block block;
   Thread* current = nullptr;
   std::string error;
-  char launch_order, grid_order, fence_order;  // as Meeting::order
+  char launch_order, grid_order;  // as Meeting::order
 };
 Machine& machine = *new Machine;
 
@@ -307,11 +307,6 @@ void MeetWarp(const char* what, uint32_t mask, bool orders_memory, void* args,
   if ((mask >> Lane() & 1) == 0) Fail("%s: lane not in mask", what);
   Meet({machine.current->rank / kWarpSize, mask}, __builtin_popcount(mask),
        {what}, orders_memory, args, all);
-}
-
-void Fence() {
-  Release(&machine.fence_order);
-  Acquire(&machine.fence_order);
 }
 
 void* Shared(const void* key, size_t bytes) {

@@ -91,9 +91,6 @@ void WarpMeet(const char* what, uint32_t mask, Args& args, All all) {
            [&](const LaneArguments& lanes) { all(Lanes<Args>(lanes)); });
 }
 
-// __threadfence.
-void Fence();
-
 // The block's shared array of `key`, made where it is not there yet. Null
 // stands for the dynamic one, which the launch made.
 void* Shared(const void* key, size_t bytes = 0);

@@ -20,20 +20,20 @@ class DeviceVector {
  public:
   explicit DeviceVector(const std::vector<T>& values) : size_(values.size()) {
     if (size_ == 0) return;
-    absl::StatusOr<DeviceArray<T>> array =
-        DeviceArray<T>::Allocate(size_, "a test's vector");
-    EXPECT_TRUE(array.ok()) << array.status();
-    if (!array.ok()) return;
-    array_ = *std::move(array);
-    Copy(array_.data(), values.data(), cudaMemcpyHostToDevice);
+    absl::StatusOr<DeviceMemory> memory =
+        DeviceMemory::Allocate(size_ * sizeof(T), "a test's vector");
+    EXPECT_TRUE(memory.ok()) << memory.status();
+    if (!memory.ok()) return;
+    memory_ = *std::move(memory);
+    Copy(data(), values.data(), cudaMemcpyHostToDevice);
   }
 
-  T* data() const { return array_.data(); }
+  T* data() const { return static_cast<T*>(memory_.data()); }
 
   // Waits for all work on the default stream.
   std::vector<T> Read() const {
     std::vector<T> values(size_);
-    if (size_ > 0) Copy(values.data(), array_.data(), cudaMemcpyDeviceToHost);
+    if (size_ > 0) Copy(values.data(), data(), cudaMemcpyDeviceToHost);
     return values;
   }
 
@@ -46,7 +46,7 @@ class DeviceVector {
   }
 
   size_t size_;
-  DeviceArray<T> array_;
+  DeviceMemory memory_;
 };
 
 }  // namespace anyprec

@@ -1,5 +1,8 @@
 #include "kernels/cuda/sequence_tiles.h"
 
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -11,6 +14,7 @@ namespace anyprec {
 namespace {
 
 using testing::ElementsAre;
+using testing::ElementsAreArray;
 
 constexpr KvLayout kLayout = {.layers = 1,
                               .kv_heads = 1,
@@ -51,6 +55,40 @@ TEST(SequenceTilesTest, CopiesOnlyWhatChanged) {
   EXPECT_FALSE(update().ok());
   EXPECT_EQ(tiles.view().num_tiles, 0);
   emulation::ResetDevice();
+}
+
+// From every step to every other, each unlike the first in one respect.
+TEST(SequenceTilesTest, FollowsWhateverChanges) {
+  const auto stream = CudaStream::Create(0);
+  ASSERT_TRUE(stream.ok()) << stream.status();
+  const std::vector<int32_t> a = {7, 3, 5}, b = {1, 9, 2}, other = {7, 4, 5};
+  const std::vector<std::vector<SequenceRows>> steps = {
+      {{0, 1, 5, a}, {1, 1, 7, b}},      // the first
+      {{0, 1, 5, other}, {1, 1, 7, b}},  // another table
+      {{0, 1, 6, a}, {1, 1, 7, b}},      // a later position in the same block
+      {{0, 1, 5, a}, {1, 1, 8, b}},      // one in the next block
+      {{0, 2, 5, a}, {2, 1, 7, b}},      // more rows
+      {{1, 1, 5, a}, {0, 1, 7, b}},      // other rows
+      {{0, 1, 5, a}},
+      {},
+  };
+  SequenceTiles tiles;
+  for (const auto& before : steps) {
+    for (const auto& after : steps) {
+      ASSERT_TRUE(tiles.Update(before, 1, kLayout, **stream).ok());
+      ASSERT_TRUE(tiles.Update(after, 1, kLayout, **stream).ok());
+      const TiledSequences want = TileSequences(after, 1, kLayout);
+      EXPECT_THAT(tiles.tiles(), ElementsAreArray(want.tiles));
+      std::vector<int32_t> tables(want.block_tables.size());
+      ASSERT_TRUE((*stream)->Synchronize().ok());
+      ASSERT_EQ(cudaMemcpyAsync(tables.data(), tiles.view().block_tables,
+                                tables.size() * sizeof(int32_t),
+                                cudaMemcpyDeviceToHost, /*stream=*/nullptr),
+                cudaSuccess);
+      ASSERT_EQ(cudaStreamSynchronize(nullptr), cudaSuccess);
+      EXPECT_EQ(tables, want.block_tables);
+    }
+  }
 }
 
 TEST(SequenceTilesTest, BatchesStayWithinTheirScratch) {
