@@ -22,7 +22,6 @@ readonly PROGRAMS=(
 )
 readonly BENCHMARKS='filter("benchmark$", kind("cc_binary", //kernels/cuda:all))'
 readonly MODEL=tests/testdata/tiny-llama
-readonly MAX_MB=60
 
 # Old dtags: a RUNPATH would not be searched for the libraries' own libraries.
 # shellcheck disable=SC2016 # $ORIGIN is for the dynamic linker.
@@ -71,10 +70,6 @@ cp "$MODEL"/*.json "$MODEL"/model.safetensors "$MODEL"/tokenizer.model \
 install -m 755 tests/gpu/run.sh "$made/"
 
 mb=$(du -sm --apparent-size "$made" | cut -f1)
-if [ "$mb" -ge "$MAX_MB" ]; then
-  echo "$0: the bundle takes $mb MB, $MAX_MB are allowed" >&2
-  exit 1
-fi
 glibc=$(objdump -T "$made"/bin/* "$made"/lib/* | grep -oE 'GLIBC_[0-9.]+' |
   sort -uV | tail -n 1)
 rm -rf "$folder"
