@@ -19,6 +19,7 @@ readonly PROGRAMS=(
   //quantize:anyprec-quantize
   //tests/load:anyprec-loadtest
   //tests/gpu:gpu-suite
+  //tests/bench:engine_benchmark
 )
 readonly BENCHMARKS='filter("benchmark$", kind("cc_binary", //kernels/cuda:all))'
 readonly MODEL=tests/testdata/tiny-llama

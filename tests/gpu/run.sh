@@ -1,25 +1,27 @@
 #!/usr/bin/env bash
 # Tests and measures a bundle of deploy/bundle.sh on the NVIDIA GPU of this machine.
 #
-#   ./run.sh --out=DIR [--quick]
+#   ./run.sh --out=DIR [--quick] [--seconds=N]
 #
 # Runs the GPU suite, the suite under each tool of compute-sanitizer where that is
 # installed, and every benchmark of the bundle. DIR receives the results: JSON of
 # the suite (suite.json) and of each benchmark, and each step's log. --quick leaves
-# compute-sanitizer out. The last line says how many steps passed; exits 1 where
-# one failed. Needs nothing but bash, coreutils and the driver.
+# compute-sanitizer out; --seconds limits each benchmark. The last line says how
+# many steps passed; exits 1 where one failed. Needs nothing but bash, coreutils
+# and the driver.
 set -euo pipefail
 
 usage() {
-  echo "usage: $0 --out=DIR [--quick]" >&2
+  echo "usage: $0 --out=DIR [--quick] [--seconds=N]" >&2
   exit 2
 }
 
-out='' quick=0
+out='' quick=0 limits=()
 for argument in "$@"; do
   case $argument in
     --out=?*) out=${argument#--out=} ;;
     --quick) quick=1 ;;
+    --seconds=[0-9]*) limits=("$argument") ;;
     *) usage ;;
   esac
 done
@@ -74,7 +76,7 @@ done
 for benchmark in "$bundle"/bin/*benchmark; do
   [ -x "$benchmark" ] || continue
   name=$(basename "$benchmark")
-  step "$name" "$benchmark" "--json=$out/$name.json"
+  step "$name" "$benchmark" "--json=$out/$name.json" "${limits[@]}"
 done
 
 echo "$passed passed, $failed failed, $skipped skipped; results in $out"
