@@ -5,7 +5,8 @@
 #   CUDA_HOME=FOLDER bazel build --config=cuda //...
 #
 # FOLDER gets the layout of a CUDA toolkit: bin/nvcc, include, lib64, nvvm. The
-# wheels take 300 MB. Building needs no GPU.
+# wheels take 300 MB. Another version that this script put there is replaced.
+# Building needs no GPU.
 set -euo pipefail
 
 readonly VERSION='13.0.*'
@@ -24,8 +25,17 @@ fi
 mkdir -p "$1"
 folder=$(realpath "$1")
 if [ -x "$folder/bin/nvcc" ]; then
-  echo "$folder: $("$folder/bin/nvcc" --version | tail -n 1)"
-  exit 0
+  version=$("$folder/bin/nvcc" --version)
+  if [[ $version == *"release ${VERSION%.*},"* ]]; then
+    echo "$folder: $(tail -n 1 <<<"$version")"
+    exit 0
+  fi
+  if [ ! -d "$folder/wheels" ]; then
+    echo "$0: $folder holds another toolkit, not of this script's making:" >&2
+    echo "$version" >&2
+    exit 1
+  fi
+  rm "$folder/bin"
 fi
 
 rm -rf "$folder/wheels"

@@ -18,8 +18,9 @@ constexpr char kListening[] = "listening on ";
 constexpr absl::Duration kPatience = absl::Minutes(2);
 
 std::vector<std::string> ServerArguments(
-    const std::string& model, const std::vector<std::string>& more_flags) {
-  std::vector<std::string> arguments = {kServerBinary, "--model=" + model,
+    const std::string& binary, const std::string& model,
+    const std::vector<std::string>& more_flags) {
+  std::vector<std::string> arguments = {binary,        "--model=" + model,
                                         "--port=0",    "--device=cpu",
                                         "--threads=2", "--warm_up=0"};
   arguments.insert(arguments.end(), more_flags.begin(), more_flags.end());
@@ -52,8 +53,9 @@ std::string ReadWord(const std::string& path) {
 }
 
 TestServer::TestServer(const std::string& model,
-                       const std::vector<std::string>& more_flags)
-    : process_(ServerArguments(model, more_flags)) {
+                       const std::vector<std::string>& more_flags,
+                       const std::string& binary)
+    : process_(ServerArguments(binary, model, more_flags)) {
   const std::string line = process_.ReadLine();
   EXPECT_TRUE(absl::StartsWith(line, kListening))
       << "stdout: " << line << "\nstderr: " << process_.Errors();

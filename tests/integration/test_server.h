@@ -15,6 +15,8 @@ namespace anyprec {
 
 // Where the test finds the binaries, below its runfiles.
 inline constexpr char kServerBinary[] = "server/anyprec-server";
+inline constexpr char kEmulatedServerBinary[] =
+    "tests/integration/emulated-server";
 inline constexpr char kClientBinary[] = "server/client/anyprec";
 inline constexpr char kQuantizeBinary[] = "quantize/anyprec-quantize";
 inline constexpr char kTinyLlama[] = "tests/testdata/tiny-llama";
@@ -33,7 +35,8 @@ class TestServer {
  public:
   // Returns when the server answers; the test fails where it does not.
   explicit TestServer(const std::string& model,
-                      const std::vector<std::string>& more_flags = {});
+                      const std::vector<std::string>& more_flags = {},
+                      const std::string& binary = kServerBinary);
 
   const std::string& address() const { return address_; }
   ChildProcess& process() { return process_; }

@@ -1,0 +1,28 @@
+// Part of emulated-server: its device is lost when SIGUSR1 comes.
+#include <signal.h>
+
+#include <thread>
+
+#include "kernels/cuda/emulation/runtime.h"
+
+namespace anyprec {
+namespace {
+
+void LoseDeviceAt(sigset_t signals) {
+  int signal_number = 0;
+  sigwait(&signals, &signal_number);
+  emulation::FailCall("cudaStreamSynchronize", 1, cudaErrorIllegalAddress);
+}
+
+// Before main(), so that all its threads block the signal too.
+[[maybe_unused]] const bool kWatching = [] {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGUSR1);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  std::thread(LoseDeviceAt, signals).detach();
+  return true;
+}();
+
+}  // namespace
+}  // namespace anyprec
