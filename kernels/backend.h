@@ -117,6 +117,9 @@ struct AttentionShape {
   int head_dim = 0;
 };
 
+// What ArgMax() gives for a row that holds an infinity or NaN.
+inline constexpr int32_t kNotFinite = -1;
+
 // Memory that belongs to a device alone.
 struct DeviceMemoryInfo {
   size_t total_bytes = 0;
@@ -207,6 +210,13 @@ class Backend {
   // y[i] = x[rows[i]], each a row of n floats: picks the rows that need logits.
   virtual absl::Status GatherRows(const float* x, std::span<const int32_t> rows,
                                   int n, float* y) = 0;
+
+  // indices[i] = where the largest value of x[rows[i]] stands, the first of
+  // equals, or kNotFinite: the greedy choice of a row of n logits. Waits, as
+  // HostView() does.
+  // REQUIRES: n > 0; indices.size() == rows.size().
+  virtual absl::Status ArgMax(const float* x, std::span<const int32_t> rows,
+                              int n, std::span<int32_t> indices) = 0;
 };
 
 }  // namespace anyprec

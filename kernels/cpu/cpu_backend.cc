@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "kernels/arg_max.h"
 #include "kernels/check.h"
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/dense_linear.h"
@@ -153,6 +154,18 @@ class CpuBackend final : public Backend {
     for (const int32_t row : rows) {
       y = std::copy_n(x + static_cast<size_t>(row) * n, n, y);
     }
+    return absl::OkStatus();
+  }
+
+  absl::Status ArgMax(const float* x, std::span<const int32_t> rows, int n,
+                      std::span<int32_t> indices) override {
+    const size_t size = n;
+    pool_.ParallelFor(rows.size(), RowsWorthAThread(size),
+                      [&](size_t begin, size_t end) {
+                        for (size_t i = begin; i < end; ++i) {
+                          indices[i] = ArgMaxOf({x + rows[i] * size, size});
+                        }
+                      });
     return absl::OkStatus();
   }
 

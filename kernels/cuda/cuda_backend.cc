@@ -2,6 +2,7 @@
 
 #include <cuda_runtime_api.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <string>
 #include <utility>
@@ -190,6 +191,23 @@ class CudaBackend final : public Backend {
         LaunchGatherRows(x, on_device, static_cast<int>(rows.size()), n, y,
                          stream_->get()),
         "gathering rows");
+  }
+
+  absl::Status ArgMax(const float* x, std::span<const int32_t> rows, int n,
+                      std::span<int32_t> indices) override {
+    RETURN_IF_ERROR(stream_->Ready());
+    ASSIGN_OR_RETURN(const int32_t* const on_device, UploadIndices(rows));
+    ASSIGN_OR_RETURN(void* const memory,
+                     scratch_.Reserve(rows.size_bytes(), *stream_));
+    auto* const found = static_cast<int32_t*>(memory);
+    RETURN_IF_ERROR(
+        stream_->Check(LaunchArgMax(x, on_device, static_cast<int>(rows.size()),
+                                    n, found, stream_->get()),
+                       "finding the likeliest tokens"));
+    ASSIGN_OR_RETURN(const std::span<const int32_t> on_host,
+                     stream_->Download<int32_t>(found, rows.size()));
+    std::copy(on_host.begin(), on_host.end(), indices.begin());
+    return absl::OkStatus();
   }
 
  private:

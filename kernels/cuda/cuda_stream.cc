@@ -86,13 +86,12 @@ absl::Status CudaStream::Upload(const void* source, size_t bytes,
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::span<const float>> CudaStream::Download(const float* source,
-                                                            size_t floats) {
-  if (floats == 0) {
+absl::StatusOr<const void*> CudaStream::DownloadBytes(const void* source,
+                                                      size_t bytes) {
+  if (bytes == 0) {
     RETURN_IF_ERROR(Synchronize());
-    return std::span<const float>();
+    return nullptr;
   }
-  const size_t bytes = floats * sizeof(float);
   if (download_.bytes() < bytes) {
     download_ = PinnedMemory();
     absl::StatusOr<PinnedMemory> grown = PinnedMemory::Allocate(bytes);
@@ -103,7 +102,7 @@ absl::StatusOr<std::span<const float>> CudaStream::Download(const float* source,
                                         cudaMemcpyDeviceToHost, stream_),
                         "copying from the device"));
   RETURN_IF_ERROR(Synchronize());
-  return std::span(static_cast<const float*>(download_.data()), floats);
+  return static_cast<const void*>(download_.data());
 }
 
 absl::Status CudaStream::Synchronize() {

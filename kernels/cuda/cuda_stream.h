@@ -51,13 +51,21 @@ class CudaStream {
 
   // Waits for all that is enqueued and copies from device memory. The view
   // lasts until the next Download().
-  absl::StatusOr<std::span<const float>> Download(const float* source,
-                                                  size_t floats);
+  template <typename T>
+  absl::StatusOr<std::span<const T>> Download(const T* source, size_t count) {
+    const absl::StatusOr<const void*> copy =
+        DownloadBytes(source, count * sizeof(T));
+    if (!copy.ok()) return copy.status();
+    return std::span(static_cast<const T*>(*copy), count);
+  }
 
   absl::Status Synchronize();
 
  private:
   explicit CudaStream(int device) : device_(device) {}
+
+  // Null where there are no bytes.
+  absl::StatusOr<const void*> DownloadBytes(const void* source, size_t bytes);
 
   absl::Status Note(absl::Status status);
 

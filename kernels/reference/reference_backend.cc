@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "kernels/arg_max.h"
 #include "kernels/reference/reference_linear.h"
 #include "kernels/status_macros.h"
 #include "kernels/validation.h"
@@ -247,6 +248,15 @@ class ReferenceBackend final : public Backend {
                           float* y) override {
     for (const int32_t row : rows) {
       y = std::copy_n(x + static_cast<size_t>(row) * n, n, y);
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status ArgMax(const float* x, std::span<const int32_t> rows, int n,
+                      std::span<int32_t> indices) override {
+    const size_t size = n;
+    for (size_t i = 0; i < rows.size(); ++i) {
+      indices[i] = ArgMaxOf({x + rows[i] * size, size});
     }
     return absl::OkStatus();
   }

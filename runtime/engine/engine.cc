@@ -33,12 +33,12 @@ class LlamaRunner : public ModelRunner {
         model_(std::move(model)),
         kv_(std::move(kv)) {}
 
-  absl::StatusOr<std::span<const float>> Execute(
-      const StepPlan& plan) override {
+  absl::StatusOr<StepOutput> Execute(const StepPlan& plan) override {
     const StepInput input = {.tokens = plan.tokens,
                              .sequences = plan.sequences,
                              .groups = plan.groups,
-                             .logit_rows = plan.logit_rows};
+                             .logit_rows = plan.logit_rows,
+                             .token_rows = plan.token_rows};
     return model_->Forward(input, *kv_);
   }
 

@@ -199,15 +199,15 @@ void EngineLoop::Step() {
   const absl::Time start = absl::Now();
   const StepPlan plan = scheduler_.Schedule(start);
   ANYPREC_CHECK(!plan.empty()) << generations_.size() << " requests are stuck";
-  const absl::StatusOr<std::span<const float>> logits = runner_->Execute(plan);
-  if (!logits.ok()) {
-    HandleFailure(logits.status());
+  const absl::StatusOr<StepOutput> output = runner_->Execute(plan);
+  if (!output.ok()) {
+    HandleFailure(output.status());
     return;
   }
   const std::vector<RowCount> work = RowCounts(plan);
   const absl::Duration predicted = costs_.Predict(work);
   CountStep(plan);
-  Deliver(plan, *logits);
+  Deliver(plan, *output);
   const absl::Duration measured = absl::Now() - start;
   if (predicted > absl::ZeroDuration()) {
     counts_.predicted_step_seconds += absl::ToDoubleSeconds(predicted);
@@ -217,20 +217,32 @@ void EngineLoop::Step() {
   costs_.Observe(work, measured);
 }
 
-void EngineLoop::Deliver(const StepPlan& plan, std::span<const float> logits) {
+// What `step` yields.
+NewTokens EngineLoop::Take(const SequenceStep& step, const StepOutput& output) {
+  Generation& generation = *generations_.at(step.sequence->id);
+  if (step.takes_likeliest) {
+    return generation.TakeLikeliest(step, output.tokens[step.token_index]);
+  }
   const size_t vocab = options_.limits.vocab_size;
-  ANYPREC_CHECK(logits.size() == plan.logit_rows.size() * vocab)
-      << logits.size() << " logits for " << plan.logit_rows.size() << " rows";
+  return generation.TakeLogits(
+      step,
+      output.logits.subspan(step.first_logits * vocab, step.num_logits * vocab),
+      scratch_);
+}
+
+void EngineLoop::Deliver(const StepPlan& plan, const StepOutput& output) {
+  const size_t vocab = options_.limits.vocab_size;
+  ANYPREC_CHECK(output.logits.size() == plan.logit_rows.size() * vocab)
+      << output.logits.size() << " logits for " << plan.logit_rows.size()
+      << " rows";
+  ANYPREC_CHECK(output.tokens.size() == plan.token_rows.size())
+      << output.tokens.size() << " tokens for " << plan.token_rows.size()
+      << " rows";
   std::vector<NewTokens> sampled;
   sampled.reserve(plan.steps.size());
   for (const SequenceStep& step : plan.steps) {
-    if (step.num_logits == 0) continue;
-    NewTokens tokens =
-        generations_.at(step.sequence->id)
-            ->TakeLogits(step,
-                         logits.subspan(step.first_logits * vocab,
-                                        step.num_logits * vocab),
-                         scratch_);
+    if (step.num_logits == 0 && !step.takes_likeliest) continue;
+    NewTokens tokens = Take(step, output);
     if (!step.samples) continue;
     CountTokens(step, static_cast<int>(tokens.size()));
     sampled.push_back(std::move(tokens));

@@ -12,7 +12,6 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <span>
 #include <thread>
 #include <vector>
 
@@ -81,7 +80,8 @@ class EngineLoop {
   void Sleep();
   void EndInterrupted(absl::Time now);
   void Step();
-  void Deliver(const StepPlan& plan, std::span<const float> logits);
+  void Deliver(const StepPlan& plan, const StepOutput& output);
+  NewTokens Take(const SequenceStep& step, const StepOutput& output);
   void HandleFailure(const absl::Status& failure);
   void End(Generations::iterator generation);
   absl::Status CheckOpen() const;

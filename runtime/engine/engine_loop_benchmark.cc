@@ -28,13 +28,16 @@ class InstantRunner : public ModelRunner {
       logits_[static_cast<size_t>(row) * kVocab + random() % kVocab] = 25;
     }
   }
-  absl::StatusOr<std::span<const float>> Execute(
-      const StepPlan& plan) override {
-    return std::span(logits_).first(plan.logit_rows.size() * kVocab);
+  absl::StatusOr<StepOutput> Execute(const StepPlan& plan) override {
+    tokens_.resize(plan.token_rows.size());
+    return StepOutput{
+        .logits = std::span(logits_).first(plan.logit_rows.size() * kVocab),
+        .tokens = tokens_};
   }
 
  private:
   std::vector<float> logits_;
+  std::vector<TokenId> tokens_;
 };
 
 void StepOverhead(benchmark::State& state, float temperature, float top_p) {

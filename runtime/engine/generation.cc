@@ -20,6 +20,7 @@ Generation::Generation(uint64_t id, Request request, BitsRange bits,
       speculative_sampler_(sampler_),
       stop_filter_(sequence_.request.stopping.stop),
       output_(std::make_shared<OutputQueue>()) {
+  sequence_.takes_likeliest = sampler_.TakesLikeliest();
   if (tokenizer != nullptr) {
     decoder_.emplace(tokenizer,
                      IncrementalDecoder::Options{.skip_special = true,
@@ -41,6 +42,19 @@ NewTokens Generation::TakeLogits(const SequenceStep& step,
   failure_ = TryTakeLogits(step, logits, scratch, tokens);
   // The scheduler wants one whatever becomes of it.
   if (!failure_.ok()) tokens.assign(1, 0);
+  return tokens;
+}
+
+NewTokens Generation::TakeLikeliest(const SequenceStep& step, TokenId token) {
+  NewTokens tokens;
+  if (token == kNotFinite) {
+    failure_ = LogitsNotFinite();
+    tokens.assign(1, 0);
+    return tokens;
+  }
+  TokenOutput output;
+  output.token = token;
+  Accept(std::move(output), step, tokens);
   return tokens;
 }
 
@@ -71,13 +85,20 @@ absl::Status Generation::TryTakeLogits(const SequenceStep& step,
     drawn.push_back(std::move(token));
   }
   for (TokenOutput& output : drawn) {
-    output.bits = step.bits;
-    tokens.push_back(output.token);
-    chunk_.tokens.push_back(std::move(output));
-    end_ = TakeToken(tokens.back(), index + static_cast<int>(tokens.size()));
+    Accept(std::move(output), step, tokens);
     if (end_.has_value()) break;  // what was accepted beyond is not wanted
   }
   return absl::OkStatus();
+}
+
+// Adds a token of the answer, which may end with it.
+void Generation::Accept(TokenOutput output, const SequenceStep& step,
+                        NewTokens& tokens) {
+  output.bits = step.bits;
+  tokens.push_back(output.token);
+  chunk_.tokens.push_back(std::move(output));
+  end_ = TakeToken(tokens.back(),
+                   sequence_.generated() + static_cast<int>(tokens.size()));
 }
 
 // The row of prompt token i gives the probability of token i + 1.

@@ -48,7 +48,10 @@ class Generation {
   NewTokens TakeLogits(const SequenceStep& step, std::span<const float> logits,
                        SamplerScratch& scratch);
 
-  // Hands out what TakeLogits() made, after the sequence took the tokens in.
+  // The same for a step that takes the likeliest token: `token`, or kNotFinite.
+  NewTokens TakeLikeliest(const SequenceStep& step, TokenId token);
+
+  // Hands out what these made, after the sequence took the tokens in.
   // Returns whether the request is finished, as if by Finish().
   bool Deliver(const SequenceStep& step, absl::Time now);
 
@@ -62,6 +65,7 @@ class Generation {
   absl::Status TryTakeLogits(const SequenceStep& step,
                              std::span<const float> logits,
                              SamplerScratch& scratch, NewTokens& tokens);
+  void Accept(TokenOutput output, const SequenceStep& step, NewTokens& tokens);
   absl::Status ScorePrompt(const SequenceStep& step,
                            std::span<const float> logits,
                            SamplerScratch& scratch);
@@ -78,7 +82,7 @@ class Generation {
   const std::shared_ptr<OutputQueue> output_;
 
   Chunk chunk_;  // what the reader gets next
-  // What TakeLogits() came to: an error, or the end of the answer.
+  // What the step came to: an error, or the end of the answer.
   absl::Status failure_;
   std::optional<FinishReason> end_;
 };

@@ -2,9 +2,8 @@
 #ifndef ANYPREC_RUNTIME_ENGINE_MODEL_RUNNER_H_
 #define ANYPREC_RUNTIME_ENGINE_MODEL_RUNNER_H_
 
-#include <span>
-
 #include "absl/status/statusor.h"
+#include "runtime/model/step_output.h"
 #include "runtime/scheduler/step_plan.h"
 
 namespace anyprec {
@@ -14,11 +13,10 @@ class ModelRunner {
  public:
   virtual ~ModelRunner() = default;
 
-  // Computes the rows of `plan` and returns logits [plan.logit_rows,
-  // vocab_size], valid until the next call. RESOURCE_EXHAUSTED leaves the
-  // runner usable; after any other error it is not.
-  virtual absl::StatusOr<std::span<const float>> Execute(
-      const StepPlan& plan) = 0;
+  // Computes the rows of `plan` and returns the logits of its logit_rows and
+  // the tokens of its token_rows. RESOURCE_EXHAUSTED leaves the runner usable;
+  // after any other error it is not.
+  virtual absl::StatusOr<StepOutput> Execute(const StepPlan& plan) = 0;
 };
 
 }  // namespace anyprec

@@ -279,7 +279,7 @@ absl::StatusOr<std::span<const float>> Sampler::Scores(
     SamplerScratch& scratch) const {
   const std::span<const float> scores = Penalize(logits, drafts, scratch);
   if (!BlockMaxima(scores, scratch.maxima)) {
-    return absl::InternalError("the logits are not finite");
+    return LogitsNotFinite();
   }
   return scores;
 }
@@ -396,7 +396,7 @@ absl::StatusOr<TokenOutput> Sampler::Take(TokenId token,
   if (!top_logprobs_.has_value()) return output;
 
   if (!BlockMaxima(logits, scratch.model_maxima)) {
-    return absl::InternalError("the logits are not finite");
+    return LogitsNotFinite();
   }
   const double log_sum = LogSumExp(logits, scratch.model_maxima, scratch.sums);
   output.logprob = static_cast<float>(logits[token] - log_sum);
@@ -410,10 +410,14 @@ absl::StatusOr<TokenOutput> Sampler::Take(TokenId token,
   return output;
 }
 
+absl::Status LogitsNotFinite() {
+  return absl::InternalError("the logits are not finite");
+}
+
 absl::StatusOr<float> LogprobOf(std::span<const float> logits, TokenId token,
                                 SamplerScratch& scratch) {
   if (!BlockMaxima(logits, scratch.maxima)) {
-    return absl::InternalError("the logits are not finite");
+    return LogitsNotFinite();
   }
   return static_cast<float>(logits[token] -
                             LogSumExp(logits, scratch.maxima, scratch.sums));

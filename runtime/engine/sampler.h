@@ -59,6 +59,12 @@ class Sampler {
   absl::StatusOr<TokenOutput> Sample(std::span<const float> logits, int index,
                                      SamplerScratch& scratch);
 
+  // Whether Sample() only ever gives the likeliest token, without regard to the
+  // tokens before it and without probabilities: it may as well not be called.
+  bool TakesLikeliest() const {
+    return greedy() && !penalizes_ && !top_logprobs_.has_value();
+  }
+
   // The parts of Sample() that speculation needs (SpeculativeSampler). Below,
   // `drafts` stand between the answer so far and the token in question.
 
@@ -102,6 +108,9 @@ class Sampler {
   const bool penalizes_;
   absl::flat_hash_map<TokenId, Uses> uses_;  // empty unless penalizes_
 };
+
+// INTERNAL: what becomes of a sequence one of whose logits is not finite.
+absl::Status LogitsNotFinite();
 
 // log-probability of `token`. INTERNAL where a logit is not finite.
 absl::StatusOr<float> LogprobOf(std::span<const float> logits, TokenId token,

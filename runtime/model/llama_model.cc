@@ -1,6 +1,7 @@
 #include "runtime/model/llama_model.h"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -10,23 +11,54 @@
 namespace anyprec {
 namespace {
 
-// The row groups of `logit_rows`, which ascend: the projection of a row onto
-// the vocabulary is computed in that row's own phase.
-std::vector<RowGroup> LogitGroups(const StepInput& step) {
-  std::vector<RowGroup> groups;
-  size_t next = 0;
+// The rows that are projected onto the vocabulary, in an order in which those
+// of one phase stand together, and so do those whose logits are wanted:
+//   decode tokens | decode logits | prefill logits | prefill tokens
+// The projection is dense, so that rows of all precisions share a group and its
+// weights are read once for each phase.
+struct PickedRows {
+  std::vector<int32_t> rows;           // of the step
+  std::vector<RowGroup> groups;        // of `rows`
+  std::vector<int32_t> token_indices;  // into `rows`, as StepInput::token_rows
+  size_t first_logits = 0;             // into `rows`
+};
+
+PickedRows PickRows(const StepInput& step) {
+  int decode_end = 0;
   for (const RowGroup& group : step.groups) {
-    const size_t begin = next;
-    while (next < step.logit_rows.size() && step.logit_rows[next] < group.end) {
-      ++next;
-    }
-    if (next == begin) continue;
-    groups.push_back({.begin = static_cast<int>(begin),
-                      .end = static_cast<int>(next),
-                      .precision = group.precision,
-                      .phase = group.phase});
+    if (group.phase == Phase::kDecode) decode_end = group.end;
   }
-  return groups;
+  const auto decode_rows = [decode_end](std::span<const int32_t> rows) {
+    return std::lower_bound(rows.begin(), rows.end(), decode_end) -
+           rows.begin();
+  };
+  const std::span<const int32_t> tokens = step.token_rows;
+  const std::span<const int32_t> logits = step.logit_rows;
+  const auto first = tokens.begin() + decode_rows(tokens);
+
+  PickedRows picked;
+  std::vector<int32_t>& rows = picked.rows;
+  rows.assign(tokens.begin(), first);
+  picked.first_logits = rows.size();
+  rows.insert(rows.end(), logits.begin(), logits.end());
+  rows.insert(rows.end(), first, tokens.end());
+
+  picked.token_indices.resize(tokens.size());
+  std::iota(picked.token_indices.begin(), picked.token_indices.end(), 0);
+  for (size_t i = picked.first_logits; i < tokens.size(); ++i) {
+    picked.token_indices[i] += static_cast<int32_t>(logits.size());
+  }
+  const int decodes =
+      static_cast<int>(picked.first_logits + decode_rows(logits));
+  const int all = static_cast<int>(rows.size());
+  const int precision = step.groups.front().precision;  // any will do
+  if (decodes > 0) {
+    picked.groups.push_back({0, decodes, precision, Phase::kDecode});
+  }
+  if (decodes < all) {
+    picked.groups.push_back({decodes, all, precision, Phase::kPrefill});
+  }
+  return picked;
 }
 
 }  // namespace
@@ -90,10 +122,12 @@ absl::Status LlamaModel::ReserveActivations(int rows, int logit_rows) {
   return workspace_.Reserve(config_, backend_, rows, logit_rows);
 }
 
-absl::StatusOr<std::span<const float>> LlamaModel::Forward(
-    const StepInput& step, KvStorage& kv, ActivationObserver* observer) {
+absl::StatusOr<StepOutput> LlamaModel::Forward(const StepInput& step,
+                                               KvStorage& kv,
+                                               ActivationObserver* observer) {
   const int rows = static_cast<int>(step.tokens.size());
-  const int logit_rows = static_cast<int>(step.logit_rows.size());
+  const int logit_rows =
+      static_cast<int>(step.logit_rows.size() + step.token_rows.size());
   CheckStep(step);
   RETURN_IF_ERROR(workspace_.Reserve(config_, backend_, rows, logit_rows));
 
@@ -103,7 +137,7 @@ absl::StatusOr<std::span<const float>> LlamaModel::Forward(
     RETURN_IF_ERROR(Attend(layer, step, kv, observer));
     RETURN_IF_ERROR(FeedForward(layer, step, observer));
   }
-  return Logits(step);
+  return Output(step);
 }
 
 // residual += W_o * attention(rope(W_qkv * norm(residual)))
@@ -156,23 +190,34 @@ absl::Status LlamaModel::FeedForward(int index, const StepInput& step,
                          workspace_.residual->data(), true);
 }
 
-absl::StatusOr<std::span<const float>> LlamaModel::Logits(
-    const StepInput& step) {
-  const int rows = static_cast<int>(step.logit_rows.size());
-  // A step is over when Forward() returns, logits or not: its time is measured.
-  if (rows == 0) return backend_.HostView(workspace_.residual->data(), 0);
-  float* picked = workspace_.normed->data();
+absl::StatusOr<StepOutput> LlamaModel::Output(const StepInput& step) {
+  const PickedRows picked = PickRows(step);
+  const int rows = static_cast<int>(picked.rows.size());
+  float* normed = workspace_.normed->data();
   float* logits = workspace_.logits->data();
-  RETURN_IF_ERROR(backend_.GatherRows(workspace_.residual->data(),
-                                      step.logit_rows, config_.hidden_size,
-                                      picked));
-  RETURN_IF_ERROR(
-      backend_.RmsNorm(picked, final_norm_->data(), rows, config_.hidden_size,
-                       static_cast<float>(config_.rms_norm_eps), picked));
-  const std::vector<RowGroup> groups = LogitGroups(step);
-  RETURN_IF_ERROR(backend_.Linear(lm_head(), groups, picked, logits, false));
-  return backend_.HostView(logits,
-                           static_cast<size_t>(rows) * config_.vocab_size);
+  if (rows > 0) {
+    RETURN_IF_ERROR(backend_.GatherRows(
+        workspace_.residual->data(), picked.rows, config_.hidden_size, normed));
+    RETURN_IF_ERROR(
+        backend_.RmsNorm(normed, final_norm_->data(), rows, config_.hidden_size,
+                         static_cast<float>(config_.rms_norm_eps), normed));
+    RETURN_IF_ERROR(
+        backend_.Linear(lm_head(), picked.groups, normed, logits, false));
+  }
+  StepOutput output;
+  if (!step.token_rows.empty()) {
+    tokens_.resize(step.token_rows.size());
+    RETURN_IF_ERROR(backend_.ArgMax(logits, picked.token_indices,
+                                    config_.vocab_size, tokens_));
+    output.tokens = tokens_;
+    if (step.logit_rows.empty()) return output;
+  }
+  // A step is over when Forward() returns, logits or not: its time is measured.
+  const size_t vocab = config_.vocab_size;
+  ASSIGN_OR_RETURN(output.logits,
+                   backend_.HostView(logits + picked.first_logits * vocab,
+                                     step.logit_rows.size() * vocab));
+  return output;
 }
 
 absl::Status LlamaModel::Norm(Buffer& weight, int rows, float* y) {
@@ -219,7 +264,9 @@ void LlamaModel::CheckStep(const StepInput& step) const {
     next_row = group.end;
   }
   ANYPREC_CHECK(next_row == rows) << next_row << " grouped rows of " << rows;
-  ANYPREC_CHECK(std::is_sorted(step.logit_rows.begin(), step.logit_rows.end()));
+  ANYPREC_CHECK(std::ranges::is_sorted(step.groups, {}, &RowGroup::phase));
+  ANYPREC_CHECK(std::ranges::is_sorted(step.logit_rows));
+  ANYPREC_CHECK(std::ranges::is_sorted(step.token_rows));
 }
 
 }  // namespace anyprec

@@ -19,6 +19,7 @@
 #include "absl/strings/string_view.h"
 #include "kernels/backend.h"
 #include "runtime/model/model_config.h"
+#include "runtime/model/step_output.h"
 
 namespace anyprec {
 
@@ -35,8 +36,12 @@ struct LoadOptions {
 struct StepInput {
   std::span<const int32_t> tokens;          // [rows]
   std::span<const SequenceRows> sequences;  // cover every row once, in order
-  std::span<const RowGroup> groups;         // cover every row once, in order
-  std::span<const int32_t> logit_rows;      // rows whose logits are wanted
+  // Cover every row once, in order; those of decode rows come first.
+  std::span<const RowGroup> groups;
+  std::span<const int32_t> logit_rows;  // rows whose logits are wanted
+  // Rows of which the likeliest token alone is wanted: their logits stay where
+  // the backend has them. None is among logit_rows; both ascend.
+  std::span<const int32_t> token_rows = {};
 };
 
 // Sees the input of every quantizable linear layer; what calibration needs.
@@ -88,15 +93,14 @@ class LlamaModel {
   size_t WeightBytesResident() const;
 
   // Makes room for the activations of steps of up to `rows` rows and
-  // `logit_rows` logit rows, which Forward() otherwise does as it needs it.
+  // `logit_rows` logit and token rows, which Forward() otherwise does as it
+  // needs it.
   absl::Status ReserveActivations(int rows, int logit_rows);
 
-  // Returns logits [logit_rows, vocab_size], valid until the next call.
   // REQUIRES: tokens in [0, vocab_size), positions below max_context_tokens,
   // precisions in [seed_bits, max_bits].
-  absl::StatusOr<std::span<const float>> Forward(
-      const StepInput& step, KvStorage& kv,
-      ActivationObserver* observer = nullptr);
+  absl::StatusOr<StepOutput> Forward(const StepInput& step, KvStorage& kv,
+                                     ActivationObserver* observer = nullptr);
 
  private:
   struct Layer {
@@ -110,12 +114,12 @@ class LlamaModel {
   // Activations of one step; grown to the largest step seen.
   struct Workspace {
     std::unique_ptr<Buffer> residual;   // [rows, hidden]
-    std::unique_ptr<Buffer> normed;     // [max(rows, logit rows), hidden]
+    std::unique_ptr<Buffer> normed;     // [max(rows, picked rows), hidden]
     std::unique_ptr<Buffer> qkv;        // [rows, (heads + 2 kv_heads) head_dim]
     std::unique_ptr<Buffer> attention;  // [rows, heads * head_dim]
     std::unique_ptr<Buffer> gate_up;    // [rows, 2 intermediate]
     std::unique_ptr<Buffer> activated;  // [rows, intermediate]
-    std::unique_ptr<Buffer> logits;     // [logit rows, vocab]
+    std::unique_ptr<Buffer> logits;     // [picked rows, vocab]
 
     absl::Status Reserve(const ModelConfig& config, Backend& backend, int rows,
                          int logit_rows);
@@ -133,7 +137,7 @@ class LlamaModel {
                       ActivationObserver* observer);
   absl::Status FeedForward(int index, const StepInput& step,
                            ActivationObserver* observer);
-  absl::StatusOr<std::span<const float>> Logits(const StepInput& step);
+  absl::StatusOr<StepOutput> Output(const StepInput& step);
   absl::Status Norm(Buffer& weight, int rows, float* y);
   absl::Status Observe(ActivationObserver* observer, int layer,
                        std::initializer_list<absl::string_view> names,
@@ -150,6 +154,7 @@ class LlamaModel {
   std::unique_ptr<LinearWeights> lm_head_;  // null: tied to embedding_
   std::unique_ptr<Buffer> rope_;            // [max_context, head_dim]
   Workspace workspace_;
+  std::vector<int32_t> tokens_;  // of the newest StepOutput
 };
 
 }  // namespace anyprec

@@ -85,6 +85,10 @@ struct Sequence {
   int current_bits = 0;  // of the newest row; 0 before the first
   int next_bits = 0;     // of new rows in the next step
 
+  // Its tokens are the likeliest by the model's own logits, and nothing else is
+  // asked of these: drafts and scored prompts apart, the device may choose.
+  bool takes_likeliest = false;
+
   std::vector<TokenId> draft;  // not verified
   int draft_goal = 0;          // its length when it is; 0: none is wanted
   int draft_bits = 0;

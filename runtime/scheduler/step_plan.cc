@@ -24,7 +24,9 @@ SequenceStep DecodeStep(Sequence& sequence) {
     step.rows = 1 + drafted;
     step.bits = sequence.next_bits;
   }
-  step.num_logits = step.rows;
+  step.takes_likeliest =
+      sequence.takes_likeliest && !step.drafts && drafted == 0;
+  if (!step.takes_likeliest) step.num_logits = step.rows;
   return step;
 }
 
@@ -57,7 +59,10 @@ SequenceStep ChunkStep(Sequence& sequence, int row_budget, int logit_budget) {
   }
   step.samples =
       step.rows == pending && sequence.request.stopping.max_tokens > 0;
-  if (step.samples) step.num_logits = std::max(step.num_logits, 1);
+  if (step.samples && step.num_logits == 0) {
+    step.takes_likeliest = sequence.takes_likeliest;
+    if (!step.takes_likeliest) step.num_logits = 1;
+  }
   return step;
 }
 
@@ -85,6 +90,10 @@ StepPlan MakeStepPlan(std::vector<SequenceStep> steps) {
     step.first_logits = static_cast<int>(plan.logit_rows.size());
     for (int row = end_row - step.num_logits; row < end_row; ++row) {
       plan.logit_rows.push_back(row);
+    }
+    if (step.takes_likeliest) {
+      step.token_index = static_cast<int>(plan.token_rows.size());
+      plan.token_rows.push_back(end_row - 1);
     }
   }
   plan.steps = std::move(steps);

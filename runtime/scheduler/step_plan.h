@@ -26,6 +26,9 @@ struct SequenceStep {
   int bits = 0;
   int first_logits = 0;  // into StepPlan::logit_rows
   int num_logits = 0;    // for its last rows
+  // Of its last row the likeliest token is wanted, and no logits.
+  bool takes_likeliest = false;
+  int token_index = 0;  // into StepPlan::token_rows, if so
   // Its last row yields the next token, or each of its last num_drafts + 1 rows
   // one, up to the first draft that is not accepted.
   bool samples = false;
@@ -45,6 +48,7 @@ struct StepPlan {
   std::vector<SequenceRows> sequences;
   std::vector<RowGroup> groups;
   std::vector<int32_t> logit_rows;
+  std::vector<int32_t> token_rows;  // none is among logit_rows
 
   bool empty() const { return steps.empty(); }
 };

@@ -111,17 +111,17 @@ class ModelRun {
     }
     std::vector<int32_t> logit_rows(tokens.size());
     std::iota(logit_rows.begin(), logit_rows.end(), 0);
-    const auto logits = model_->Forward({.tokens = tokens,
+    const auto output = model_->Forward({.tokens = tokens,
                                          .sequences = sequences,
                                          .groups = groups,
                                          .logit_rows = logit_rows},
                                         *kv_);
-    EXPECT_TRUE(logits.ok()) << logits.status();
+    EXPECT_TRUE(output.ok()) << output.status();
     std::vector<std::vector<float>> by_sequence;
     const size_t vocab = model_->config().vocab_size;
     for (const SequenceRows& rows : sequences) {
       const auto part =
-          logits->subspan(rows.first_row * vocab, rows.rows * vocab);
+          output->logits.subspan(rows.first_row * vocab, rows.rows * vocab);
       by_sequence.emplace_back(part.begin(), part.end());
     }
     return by_sequence;

@@ -84,7 +84,7 @@ absl::StatusOr<double> LikelihoodScorer::NegativeLogLikelihood(
         .first_row = 0, .rows = rows, .position = begin, .blocks = blocks_};
     const RowGroup group = {
         .begin = 0, .end = rows, .precision = bits_, .phase = Phase::kPrefill};
-    ASSIGN_OR_RETURN(const std::span<const float> logits,
+    ASSIGN_OR_RETURN(const StepOutput output,
                      model_.Forward({.tokens = tokens.subspan(begin, rows),
                                      .sequences = {&sequence, 1},
                                      .groups = {&group, 1},
@@ -93,8 +93,8 @@ absl::StatusOr<double> LikelihoodScorer::NegativeLogLikelihood(
     std::vector<double> losses(rows);
     pool_.ParallelFor(rows, 1, [&](size_t first, size_t last) {
       for (size_t row = first; row < last; ++row) {
-        losses[row] = NegativeLogSoftmax(logits.subspan(row * vocab, vocab),
-                                         tokens[begin + row + 1]);
+        losses[row] = NegativeLogSoftmax(
+            output.logits.subspan(row * vocab, vocab), tokens[begin + row + 1]);
       }
     });
     total = std::accumulate(losses.begin(), losses.end(), total);

@@ -2,6 +2,7 @@
 // checkpoint.
 #include "runtime/engine/engine.h"
 
+#include <atomic>
 #include <memory>
 #include <random>
 #include <set>
@@ -141,18 +142,24 @@ TEST_P(EngineTest, MeetsADeadlineAutomatically) {
 // Phase, precision and rows of the groups of linear layers.
 using GroupShapes = std::set<std::tuple<Phase, int, int>>;
 
-// The reference backend, noting what it is asked to multiply. `seen` must
-// outlive it.
+struct BackendNotes {
+  GroupShapes groups;
+  std::atomic<size_t> floats_to_host = 0;
+};
+
+// The reference backend, noting what it is asked to multiply and to show to the
+// host. `notes` must outlive it.
 class NotingBackend : public Backend {
  public:
-  explicit NotingBackend(GroupShapes& seen)
-      : seen_(seen), inner_(CreateReferenceBackend()) {}
+  explicit NotingBackend(BackendNotes& notes)
+      : notes_(notes), inner_(CreateReferenceBackend()) {}
 
   absl::Status Linear(const LinearWeights& weights,
                       std::span<const RowGroup> groups, const float* x,
                       float* y, bool accumulate) override {
     for (const RowGroup& group : groups) {
-      seen_.insert({group.phase, group.precision, group.end - group.begin});
+      notes_.groups.insert(
+          {group.phase, group.precision, group.end - group.begin});
     }
     return inner_->Linear(weights, groups, x, y, accumulate);
   }
@@ -167,6 +174,7 @@ class NotingBackend : public Backend {
   }
   absl::StatusOr<std::span<const float>> HostView(const float* data,
                                                   size_t floats) override {
+    notes_.floats_to_host += floats;
     return inner_->HostView(data, floats);
   }
   absl::StatusOr<std::unique_ptr<LinearWeights>> LoadBitPlanes(
@@ -209,21 +217,66 @@ class NotingBackend : public Backend {
                           float* y) override {
     return inner_->GatherRows(x, rows, n, y);
   }
+  absl::Status ArgMax(const float* x, std::span<const int32_t> rows, int n,
+                      std::span<int32_t> indices) override {
+    return inner_->ArgMax(x, rows, n, indices);
+  }
 
  private:
-  GroupShapes& seen_;
+  BackendNotes& notes_;
   const std::unique_ptr<Backend> inner_;
 };
 
 TEST(EngineWarmUpTest, TheSweepRunsStepsOfEveryPrecision) {
-  GroupShapes seen;
+  BackendNotes notes;
   const auto engine = MakeEngine({.warm_up = absl::InfiniteDuration()},
-                                 std::make_unique<NotingBackend>(seen));
+                                 std::make_unique<NotingBackend>(notes));
   for (int bits = 3; bits <= 8; ++bits) {
-    EXPECT_TRUE(seen.contains({Phase::kDecode, bits, 1})) << bits;
-    EXPECT_TRUE(seen.contains({Phase::kDecode, bits, 16})) << bits;
-    EXPECT_TRUE(seen.contains({Phase::kPrefill, bits, 128})) << bits;
+    EXPECT_TRUE(notes.groups.contains({Phase::kDecode, bits, 1})) << bits;
+    EXPECT_TRUE(notes.groups.contains({Phase::kDecode, bits, 16})) << bits;
+    EXPECT_TRUE(notes.groups.contains({Phase::kPrefill, bits, 128})) << bits;
   }
+}
+
+TEST(EngineSamplingTest, AGreedyStepShowsTheHostNoLogits) {
+  BackendNotes notes;
+  const auto engine = MakeEngine({.warm_up = absl::ZeroDuration()},
+                                 std::make_unique<NotingBackend>(notes));
+  Request request = MakeRequest({1, 2, 3}, 12);
+  request.sampling.temperature = 0;
+  const Chunk picked = ReadAll(*Submit(*engine, request));
+  EXPECT_EQ(notes.floats_to_host, 0u);
+  // Probabilities take the logits; the tokens are the same.
+  request.top_logprobs = 0;
+  const Chunk sampled = ReadAll(*Submit(*engine, request));
+  EXPECT_EQ(notes.floats_to_host, 12u * kVocab);
+  EXPECT_EQ(TokensOf(picked), TokensOf(sampled));
+}
+
+TEST(EngineSamplingTest, AMixedStepShowsTheHostTheLogitsOfTheOthersOnly) {
+  BackendNotes notes;
+  const auto engine = MakeEngine({.warm_up = absl::ZeroDuration()},
+                                 std::make_unique<NotingBackend>(notes));
+  Request greedy = MakeRequest({1, 2, 3}, 40);
+  greedy.sampling.temperature = 0;
+  Request drawing = MakeRequest({4, 5, 6, 7}, 25);
+  Request penalized = greedy;
+  penalized.sampling.presence_penalty = 1;
+  penalized.stopping.max_tokens = 9;
+  const Request* const requests[] = {&greedy, &drawing, &penalized};
+  std::vector<std::vector<TokenId>> alone;
+  for (const Request* request : requests) {
+    alone.push_back(TokensOf(ReadAll(*Submit(*engine, *request))));
+  }
+  EXPECT_EQ(notes.floats_to_host, (25u + 9u) * kVocab);
+  std::vector<std::unique_ptr<ResponseStream>> streams;
+  for (const Request* request : requests) {
+    streams.push_back(Submit(*engine, *request));
+  }
+  for (size_t i = 0; i < streams.size(); ++i) {
+    EXPECT_EQ(TokensOf(ReadAll(*streams[i])), alone[i]) << i;
+  }
+  EXPECT_EQ(notes.floats_to_host, 2u * (25u + 9u) * kVocab);
 }
 
 TEST(EngineWarmUpTest, WithoutASweepTheFirstRequestsAreMeasured) {
@@ -300,8 +353,8 @@ TEST(EngineOptionsTest, TheContextIsLimitedToWhatTheKvCacheHolds) {
 // but for `free_bytes`.
 class SmallDevice final : public NotingBackend {
  public:
-  SmallDevice(GroupShapes& seen, DeviceMemoryInfo info)
-      : NotingBackend(seen), info_(info) {}
+  SmallDevice(BackendNotes& notes, DeviceMemoryInfo info)
+      : NotingBackend(notes), info_(info) {}
   absl::StatusOr<std::optional<DeviceMemoryInfo>> GetDeviceMemoryInfo()
       override {
     return info_;
@@ -312,9 +365,9 @@ class SmallDevice final : public NotingBackend {
 };
 
 absl::StatusOr<std::unique_ptr<Engine>> EngineOnDevice(
-    GroupShapes& seen, const DeviceMemoryInfo& info,
+    BackendNotes& notes, const DeviceMemoryInfo& info,
     const EngineOptions& options) {
-  std::unique_ptr<Backend> backend = std::make_unique<SmallDevice>(seen, info);
+  std::unique_ptr<Backend> backend = std::make_unique<SmallDevice>(notes, info);
   SyntheticSource source(SmallConfig(), 3);
   const LoadOptions load;
   auto model = LlamaLoader(source, load, *backend).Load();
@@ -324,7 +377,7 @@ absl::StatusOr<std::unique_ptr<Engine>> EngineOnDevice(
 }
 
 TEST(EngineOptionsTest, OnADeviceTheKvCacheTakesWhatItsShareLeaves) {
-  GroupShapes seen;
+  BackendNotes notes;
   const ModelConfig config = SmallConfig();
   const size_t block_bytes = size_t{2} * config.num_layers *
                              config.num_kv_heads * config.head_dim * 16 * 2;
@@ -333,21 +386,21 @@ TEST(EngineOptionsTest, OnADeviceTheKvCacheTakesWhatItsShareLeaves) {
                                  .free_bytes = 62 * block_bytes};
   const EngineOptions options = {.gpu_memory_fraction = 0.5,
                                  .warm_up = absl::ZeroDuration()};
-  const auto engine = EngineOnDevice(seen, info, options);
+  const auto engine = EngineOnDevice(notes, info, options);
   ASSERT_TRUE(engine.ok()) << engine.status();
   EXPECT_EQ((*engine)->Stats().kv_blocks_total, 12);
 
   EngineOptions in_bytes = options;
   in_bytes.kv_cache_bytes = 20 * block_bytes;
-  const auto given = EngineOnDevice(seen, info, in_bytes);
+  const auto given = EngineOnDevice(notes, info, in_bytes);
   ASSERT_TRUE(given.ok()) << given.status();
   EXPECT_EQ((*given)->Stats().kv_blocks_total, 20);
 }
 
 TEST(EngineOptionsTest, ADeviceWithoutRoomForTheKvCacheIsRefused) {
-  GroupShapes seen;
+  BackendNotes notes;
   const absl::Status status =
-      EngineOnDevice(seen, {.total_bytes = 1000000, .free_bytes = 100000},
+      EngineOnDevice(notes, {.total_bytes = 1000000, .free_bytes = 100000},
                      {.gpu_memory_fraction = 0.9})
           .status();
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);

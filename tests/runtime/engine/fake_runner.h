@@ -3,6 +3,8 @@
 #ifndef ANYPREC_TESTS_RUNTIME_ENGINE_FAKE_RUNNER_H_
 #define ANYPREC_TESTS_RUNTIME_ENGINE_FAKE_RUNNER_H_
 
+#include <algorithm>
+#include <cmath>
 #include <condition_variable>
 #include <cstdint>
 #include <limits>
@@ -80,8 +82,7 @@ class FakeRunner : public ModelRunner {
         vocab_size_(vocab_size),
         model_(num_blocks, block_tokens) {}
 
-  absl::StatusOr<std::span<const float>> Execute(
-      const StepPlan& plan) override {
+  absl::StatusOr<StepOutput> Execute(const StepPlan& plan) override {
     std::unique_lock lock(control_.mutex_);
     control_.at_gate_ = true;
     control_.changed_.notify_all();
@@ -91,20 +92,38 @@ class FakeRunner : public ModelRunner {
       return std::exchange(control_.failure_, absl::OkStatus());
     }
     const std::vector<uint64_t> hashes = model_.Execute(plan);
-    logits_.resize(hashes.size() * vocab_size_);
+    const size_t vocab = vocab_size_;
+    const size_t logit_rows = plan.logit_rows.size();
+    logits_.resize(hashes.size() * vocab);
+    const auto row = [&](size_t index) {
+      return std::span(logits_).subspan(index * vocab, vocab);
+    };
+    tokens_.resize(plan.token_rows.size());
     for (const SequenceStep& step : plan.steps) {
       control_.computed_.insert(step.sequence->tokens[0]);
       for (int i = 0; i < step.num_logits; ++i) {
-        const int row = step.first_logits + i;
-        Fill(*step.sequence, hashes[row],
-             std::span(logits_).subspan(static_cast<size_t>(row) * vocab_size_,
-                                        vocab_size_));
+        const int index = step.first_logits + i;
+        Fill(*step.sequence, hashes[index], row(index));
+      }
+      if (step.takes_likeliest) {
+        const size_t index = logit_rows + step.token_index;
+        Fill(*step.sequence, hashes[index], row(index));
+        tokens_[step.token_index] = Likeliest(row(index));
       }
     }
-    return logits_;
+    return StepOutput{.logits = std::span(logits_).first(logit_rows * vocab),
+                      .tokens = tokens_};
   }
 
  private:
+  static TokenId Likeliest(std::span<const float> logits) {
+    for (const float logit : logits) {
+      if (!std::isfinite(logit)) return kNotFinite;
+    }
+    return static_cast<TokenId>(std::max_element(logits.begin(), logits.end()) -
+                                logits.begin());
+  }
+
   void Fill(const Sequence& sequence, uint64_t hash, std::span<float> logits) {
     for (size_t v = 0; v < logits.size(); ++v) {
       const uint64_t bits = FakeModel::Mix(hash + v);
@@ -125,6 +144,7 @@ class FakeRunner : public ModelRunner {
   const int vocab_size_;
   FakeModel model_;
   std::vector<float> logits_;
+  std::vector<TokenId> tokens_;
 };
 
 }  // namespace anyprec

@@ -20,8 +20,7 @@ class NotingRunner : public ModelRunner {
  public:
   explicit NotingRunner(int kv_blocks) : kv_blocks_(kv_blocks) {}
 
-  absl::StatusOr<std::span<const float>> Execute(
-      const StepPlan& plan) override {
+  absl::StatusOr<StepOutput> Execute(const StepPlan& plan) override {
     if (!status.ok()) return status;
     const RowGroup& group = plan.groups.at(0);
     if (plan.groups.size() > 1) {
@@ -42,7 +41,7 @@ class NotingRunner : public ModelRunner {
       listed += rows.blocks.size();
     }
     EXPECT_EQ(blocks.size(), listed) << "sequences share a block";
-    return std::span<const float>();
+    return StepOutput();
   }
 
   std::set<std::tuple<Phase, int, int>> cells;     // phase, bits, rows

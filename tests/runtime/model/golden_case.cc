@@ -40,15 +40,15 @@ class Generator {
     const RowGroup group = {
         .begin = 0, .end = rows, .precision = kUnquantizedBits, .phase = phase};
     const int32_t last_row = rows - 1;
-    const auto logits = model_.Forward({.tokens = tokens,
+    const auto output = model_.Forward({.tokens = tokens,
                                         .sequences = {&sequence, 1},
                                         .groups = {&group, 1},
                                         .logit_rows = {&last_row, 1}},
                                        *kv_);
-    EXPECT_TRUE(logits.ok()) << logits.status();
+    EXPECT_TRUE(output.ok()) << output.status();
     position_ += rows;
-    if (!logits.ok()) return {};
-    return {logits->begin(), logits->end()};
+    if (!output.ok()) return {};
+    return {output->logits.begin(), output->logits.end()};
   }
 
  private:

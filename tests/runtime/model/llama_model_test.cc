@@ -1,5 +1,6 @@
 #include "runtime/model/llama_model.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <memory>
@@ -116,13 +117,13 @@ std::vector<float> LastLogits(LlamaModel& model, Backend& backend, int bits,
   const RowGroup group = {
       .end = rows, .precision = bits, .phase = Phase::kPrefill};
   const int32_t last = rows - 1;
-  const auto logits = model.Forward({.tokens = tokens,
+  const auto output = model.Forward({.tokens = tokens,
                                      .sequences = {&sequence, 1},
                                      .groups = {&group, 1},
                                      .logit_rows = {&last, 1}},
                                     **kv, observer);
-  EXPECT_TRUE(logits.ok()) << logits.status();
-  return {logits->begin(), logits->end()};
+  EXPECT_TRUE(output.ok()) << output.status();
+  return {output->logits.begin(), output->logits.end()};
 }
 
 TEST(LlamaModelTest, CpuAgreesWithTheReferenceAtEveryPrecision) {
@@ -138,6 +139,73 @@ TEST(LlamaModelTest, CpuAgreesWithTheReferenceAtEveryPrecision) {
         LastLogits(*actual, *cpu, bits, tokens),
         testing::Pointwise(testing::FloatNear(1e-3f),
                            LastLogits(*expected, *reference, bits, tokens)));
+  }
+}
+
+// A step of two decode rows and the prompts of two more sequences, whose last
+// rows yield something each: those in `token_rows` a token, the others logits.
+struct MixedOutput {
+  std::vector<float> logits;
+  std::vector<int32_t> tokens;
+};
+constexpr int32_t kYieldingRows[] = {0, 1, 5, 8};
+
+MixedOutput MixedStep(LlamaModel& model, Backend& backend,
+                      const std::set<int32_t>& token_rows) {
+  const std::vector<int32_t> tokens = {5, 6, 1, 2, 3, 4, 7, 8, 9};
+  const std::vector<int32_t> blocks = {0, 1, 2, 3};
+  const std::span<const int32_t> table = blocks;
+  const std::vector<SequenceRows> sequences = {{0, 1, 0, table.subspan(0, 1)},
+                                               {1, 1, 0, table.subspan(1, 1)},
+                                               {2, 4, 0, table.subspan(2, 1)},
+                                               {6, 3, 0, table.subspan(3, 1)}};
+  const std::vector<RowGroup> groups = {{0, 1, 3, Phase::kDecode},
+                                        {1, 2, 5, Phase::kDecode},
+                                        {2, 6, 4, Phase::kPrefill},
+                                        {6, 9, 8, Phase::kPrefill}};
+  std::vector<int32_t> picked, others;
+  for (const int32_t row : kYieldingRows) {
+    (token_rows.contains(row) ? picked : others).push_back(row);
+  }
+  auto kv = backend.AllocateKv(model.KvLayoutFor(16, 4), KvType::kFloat32);
+  EXPECT_TRUE(kv.ok()) << kv.status();
+  const auto output = model.Forward({.tokens = tokens,
+                                     .sequences = sequences,
+                                     .groups = groups,
+                                     .logit_rows = others,
+                                     .token_rows = picked},
+                                    **kv);
+  EXPECT_TRUE(output.ok()) << output.status();
+  return {{output->logits.begin(), output->logits.end()},
+          {output->tokens.begin(), output->tokens.end()}};
+}
+
+TEST(LlamaModelTest, TokensAreTheLikeliestOfTheLogitsThatAreNotAskedFor) {
+  for (const bool on_cpu : {false, true}) {
+    const std::unique_ptr<Backend> backend =
+        on_cpu ? CpuBackend(ComputeMode::kInt16) : CreateReferenceBackend();
+    const std::unique_ptr<LlamaModel> model = SmallModel(*backend);
+    const size_t vocab = model->config().vocab_size;
+    const MixedOutput all = MixedStep(*model, *backend, {});
+    ASSERT_EQ(all.logits.size(), std::size(kYieldingRows) * vocab);
+    for (int subset = 0; subset < 1 << std::size(kYieldingRows); ++subset) {
+      std::set<int32_t> token_rows;
+      MixedOutput want;
+      for (size_t i = 0; i < std::size(kYieldingRows); ++i) {
+        const auto row = all.logits.begin() + static_cast<long>(i * vocab);
+        const auto end = row + static_cast<long>(vocab);
+        if ((subset >> i & 1) != 0) {
+          token_rows.insert(kYieldingRows[i]);
+          want.tokens.push_back(
+              static_cast<int32_t>(std::max_element(row, end) - row));
+        } else {
+          want.logits.insert(want.logits.end(), row, end);
+        }
+      }
+      const MixedOutput got = MixedStep(*model, *backend, token_rows);
+      EXPECT_EQ(got.tokens, want.tokens) << subset;
+      EXPECT_EQ(got.logits, want.logits) << subset;
+    }
   }
 }
 
