@@ -29,8 +29,8 @@ constexpr double kRaiseHeadroom = 0.85;
 
 // Standard deviations above the mean at which answers to come are counted. They
 // come at random, so that their number is about Poisson-distributed. Chosen in
-// simulations, where 4 keeps a few requests in a thousand more in time and costs
-// a tenth of a bit at all loads.
+// simulations, where 4 keeps a few requests in a thousand more in time and
+// costs a tenth of a bit at all loads.
 constexpr double kBurst = 2;
 
 // The rest of the time is left to answers, however long the prompts were.
