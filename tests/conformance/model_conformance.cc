@@ -204,9 +204,9 @@ TEST_P(ModelConformanceTest, LogitsAreTheSameBitsWhateverTheBatch) {
   const std::span<const int32_t> prompt = kPrompt;
   const auto long_prompt = prompt.first(18);  // crosses into a second block
   const auto token = prompt.subspan(18, 1);
-  const std::vector<Rows> prompts = {{0, long_prompt, 4, Phase::kPrefill},
-                                     {1, prompt.first(5), 3, Phase::kPrefill},
-                                     {2, prompt.first(1), 8, Phase::kDecode}};
+  const std::vector<Rows> prompts = {{2, prompt.first(1), 8, Phase::kDecode},
+                                     {0, long_prompt, 4, Phase::kPrefill},
+                                     {1, prompt.first(5), 3, Phase::kPrefill}};
   const std::vector<Rows> decodes = {{0, token, 4, Phase::kDecode},
                                      {1, token, 3, Phase::kDecode},
                                      {2, prompt.first(7), 8, Phase::kPrefill}};
