@@ -7,7 +7,6 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "kernels/arg_max.h"
 #include "kernels/check.h"
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/dense_linear.h"
@@ -163,7 +162,7 @@ class CpuBackend final : public Backend {
     pool_.ParallelFor(rows.size(), RowsWorthAThread(size),
                       [&](size_t begin, size_t end) {
                         for (size_t i = begin; i < end; ++i) {
-                          indices[i] = ArgMaxOf({x + rows[i] * size, size});
+                          indices[i] = kernels_.arg_max(x + rows[i] * size, n);
                         }
                       });
     return absl::OkStatus();

@@ -9,7 +9,6 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "kernels/arg_max.h"
 #include "kernels/reference/reference_linear.h"
 #include "kernels/status_macros.h"
 #include "kernels/validation.h"
@@ -254,9 +253,13 @@ class ReferenceBackend final : public Backend {
 
   absl::Status ArgMax(const float* x, std::span<const int32_t> rows, int n,
                       std::span<int32_t> indices) override {
-    const size_t size = n;
     for (size_t i = 0; i < rows.size(); ++i) {
-      indices[i] = ArgMaxOf({x + rows[i] * size, size});
+      const float* const row = x + static_cast<size_t>(rows[i]) * n;
+      const bool finite =
+          std::all_of(row, row + n, [](float v) { return std::isfinite(v); });
+      indices[i] =
+          finite ? static_cast<int32_t>(std::max_element(row, row + n) - row)
+                 : kNotFinite;
     }
     return absl::OkStatus();
   }
