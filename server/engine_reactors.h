@@ -14,6 +14,7 @@
 #include "anyprec/v1/inference_service.pb.h"
 #include "server/delivery_thread.h"
 #include "server/metrics.h"
+#include "server/open_calls.h"
 #include "server/request_conversion.h"
 #include "server/sample_streams.h"
 
@@ -26,6 +27,7 @@ struct EngineCall {
   const ServedModel& model;  // this and the next two outlive the call
   DeliveryThread& delivery;
   Metrics& metrics;
+  OpenCalls::Entry open;
 };
 
 grpc::ServerWriteReactor<v1::GenerateResponse>* NewGenerateReactor(

@@ -67,7 +67,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Listen(
 }
 
 GrpcServer::~GrpcServer() {
-  if (server_ != nullptr) Shutdown(absl::ZeroDuration());
+  if (server_ != nullptr) Shutdown(absl::Now());
 }
 
 void GrpcServer::SetServing(bool serving) {
@@ -76,8 +76,8 @@ void GrpcServer::SetServing(bool serving) {
   health->SetServingStatus("", serving);
 }
 
-void GrpcServer::Shutdown(absl::Duration grace) {
-  server_->Shutdown(absl::ToChronoTime(absl::Now() + grace));
+void GrpcServer::Shutdown(absl::Time deadline) {
+  server_->Shutdown(absl::ToChronoTime(deadline));
   server_->Wait();
 }
 

@@ -35,8 +35,9 @@ class GrpcServer {
   void SetServing(bool serving);
 
   // Takes no more calls; returns when the open ones have ended, or cancels them
-  // after `grace`.
-  void Shutdown(absl::Duration grace);
+  // at `deadline`. Only of calls that had ended before is it certain that the
+  // client has all: see server/open_calls.h.
+  void Shutdown(absl::Time deadline);
 
  private:
   GrpcServer() = default;

@@ -114,8 +114,9 @@ absl::StatusOr<EngineCall> InferenceService::Submit(Request request,
     return EngineViolation(streams.status());
   }
   RETURN_IF_ERROR(streams.status());
-  return EngineCall{std::move(request), *std::move(streams), serving_->model,
-                    delivery_, metrics_};
+  return EngineCall{std::move(request), *std::move(streams),
+                    serving_->model,    delivery_,
+                    metrics_,           open_calls_.Enter()};
 }
 
 absl::StatusOr<grpc::ServerWriteReactor<v1::GenerateResponse>*>

@@ -13,11 +13,13 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "anyprec/v1/inference_service.grpc.pb.h"
 #include "runtime/engine/engine.h"
 #include "server/delivery_thread.h"
 #include "server/engine_reactors.h"
 #include "server/metrics.h"
+#include "server/open_calls.h"
 #include "server/prompt_estimate.h"
 #include "server/request_conversion.h"
 
@@ -39,6 +41,10 @@ class InferenceService final : public v1::InferenceService::CallbackService {
 
   // From now on refuses new work with UNAVAILABLE; what was accepted goes on.
   void StopTakingWork() { taking_work_ = false; }
+
+  // Waits until the last message of every request has been sent, at most until
+  // `deadline`.
+  void AwaitCalls(absl::Time deadline) { open_calls_.AwaitNone(deadline); }
 
   grpc::ServerWriteReactor<v1::GenerateResponse>* Generate(
       grpc::CallbackServerContext* context,
@@ -89,6 +95,7 @@ class InferenceService final : public v1::InferenceService::CallbackService {
   std::string NewRequestId();
 
   Metrics& metrics_;
+  OpenCalls open_calls_;
   DeliveryThread delivery_;
   PromptEstimate prompt_estimate_;
   std::unique_ptr<const Serving> serving_;  // set before ready_

@@ -265,8 +265,10 @@ absl::Status Serve(ServerOptions options, SignalWatcher& signals) {
                options.drain_timeout);
   stop_taking_work();
   engine->Drain(absl::Now() + absl::Seconds(options.drain_timeout));
-  ports.main->Shutdown(kFlushGrace);
-  if (ports.admin != nullptr) ports.admin->Shutdown(kFlushGrace);
+  const absl::Time flushed_by = absl::Now() + kFlushGrace;
+  service.AwaitCalls(flushed_by);
+  ports.main->Shutdown(flushed_by);
+  if (ports.admin != nullptr) ports.admin->Shutdown(flushed_by);
   metrics.DetachEngine();
   return outcome;
 }
