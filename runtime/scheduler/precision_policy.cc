@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <tuple>
 #include <utility>
 
@@ -36,6 +37,14 @@ constexpr double kBurst = 2;
 // The rest of the time is left to answers, however long the prompts were.
 constexpr double kMostPromptShare = 0.8;
 
+// From this pressure on, two refusals in the last seconds, capacity is what
+// lacks. Bits are then given up only for at least so much of the time that the
+// work takes: where prompts take most of it, low precisions win next to
+// nothing, and mixed ones lose, as each group of a step reads the weights for
+// itself. Chosen in simulations of three machines.
+constexpr double kOverload = 2;
+constexpr double kWorthwhile = 0.97;
+
 // More answers make a step longer, and a longer step more answers: so many
 // times round. What grows beyond keeps no demand anyway.
 constexpr int kLoadRounds = 4;
@@ -52,6 +61,7 @@ struct Rung {
   std::vector<size_t> broken;  // demands that it does not keep
   absl::Duration lateness;     // of their first tokens and of those after
   absl::Duration time;         // until all prompts are computed
+  absl::Duration work;         // until all tokens are
 
   bool BetterThan(const Rung& other) const {
     return std::make_tuple(broken.size(), lateness, time) <
@@ -66,11 +76,12 @@ struct Rung {
 // Predicts what an assignment of precisions does to the demands.
 class Forecast {
  public:
+  // Predicted times count as `pressure` times as long.
   Forecast(const PolicyInput& input, std::span<const PrecisionDemand> demands,
-           const StepCostModel& costs)
+           double pressure, const StepCostModel& costs)
       : demands_(demands),
         chunk_tokens_(std::max(1, input.prefill_chunk_tokens)),
-        pressure_(input.pressure),
+        pressure_(pressure),
         tokens_per_second_(input.recent.tokens_per_second),
         time_left_(1 - std::min(input.recent.prompt_share, kMostPromptShare)),
         costs_(costs) {}
@@ -82,6 +93,7 @@ class Forecast {
   absl::Duration TokenTime(std::span<const int> bits) const;
   absl::Duration ContextTime(const PrecisionDemand& demand) const;
   absl::Duration TokenBudget() const;
+  double MeanTokensLeft() const;
 
   const std::span<const PrecisionDemand> demands_;
   const int chunk_tokens_;
@@ -151,6 +163,12 @@ absl::Duration Forecast::TokenBudget() const {
   return budget;
 }
 
+double Forecast::MeanTokensLeft() const {
+  double tokens = 0;
+  for (const PrecisionDemand& demand : demands_) tokens += demand.tokens_left;
+  return tokens / static_cast<double>(demands_.size());
+}
+
 Rung Forecast::Evaluate(std::vector<int> bits) const {
   Rung rung;
   rung.bits = std::move(bits);
@@ -180,6 +198,7 @@ Rung Forecast::Evaluate(std::vector<int> bits) const {
   const absl::Duration chunk =
       chunks == 0 ? absl::ZeroDuration() : prompts / std::ceil(chunks);
   rung.time = prompts + std::max(1.0, std::ceil(chunks)) * step;
+  rung.work = prompts + MeanTokensLeft() * step;
   for (size_t i = 0; i < demands_.size(); ++i) {
     const PrecisionDemand& demand = demands_[i];
     if (!AsksForLatency(demand)) continue;
@@ -237,13 +256,33 @@ std::vector<int> Ceilings(std::span<const PrecisionDemand> demands) {
   return bits;
 }
 
+// One level for all, as far as their ranges go: the highest that no lower one
+// saves enough work against.
+Rung ForCapacity(const Forecast& forecast,
+                 std::span<const PrecisionDemand> demands) {
+  std::optional<Rung> best;
+  for (int level = kMaxBits; level >= kMinBits; --level) {
+    std::vector<int> bits;
+    bits.reserve(demands.size());
+    for (const PrecisionDemand& demand : demands) {
+      bits.push_back(std::clamp(level, demand.min_bits, demand.max_bits));
+    }
+    if (best.has_value() && bits == best->bits) continue;
+    Rung rung = forecast.Evaluate(std::move(bits));
+    if (!best.has_value() || rung.work < kWorthwhile * best->work) {
+      best = std::move(rung);
+    }
+  }
+  return *std::move(best);
+}
+
 std::vector<int> ChooseForSlo(const PolicyInput& input,
                               std::span<const PrecisionDemand> demands,
                               const StepCostModel& costs) {
   if (std::none_of(demands.begin(), demands.end(), AsksForLatency)) {
     return Ceilings(demands);
   }
-  const Forecast forecast(input, demands, costs);
+  const Forecast forecast(input, demands, input.pressure, costs);
   const Rung top = forecast.Evaluate(Ceilings(demands));
   Rung best = Descend(forecast, demands, top, [](const Rung& rung, size_t i) {
     return std::binary_search(rung.broken.begin(), rung.broken.end(), i);
@@ -256,6 +295,16 @@ std::vector<int> ChooseForSlo(const PolicyInput& input,
   try_together(
       [&demands](const Rung&, size_t i) { return AsksForLatency(demands[i]); });
   try_together([](const Rung&, size_t) { return true; });
+  if (input.pressure >= kOverload && !best.broken.empty()) {
+    // Answers keep their pace in any case.
+    const Forecast calm(input, demands, /*pressure=*/1, costs);
+    best = Descend(calm, demands, ForCapacity(calm, demands),
+                   [&demands](const Rung& rung, size_t i) {
+                     return demands[i].prompt_rows_left == 0 &&
+                            std::binary_search(rung.broken.begin(),
+                                               rung.broken.end(), i);
+                   });
+  }
   return std::move(best.bits);
 }
 
