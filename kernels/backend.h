@@ -4,8 +4,8 @@
 // the operations of a Llama-style decoder on them. Activations are fp32,
 // row-major, one row a token; `float*` and `const float*` below point into the
 // backend's memory (Allocate) and only HostView() makes them readable. Token
-// ids, positions, row groups and block tables are host memory, read before a
-// call returns.
+// ids, positions, row groups, block tables and draws are host memory, read
+// before a call returns.
 //
 // Results never depend on batch mates: a row's output is a function of that
 // row, its precision and its phase, bit for bit, whatever other rows share the
@@ -27,6 +27,7 @@
 #include "absl/strings/string_view.h"
 #include "kernels/bit_plane.h"
 #include "kernels/random_layer.h"
+#include "kernels/sampling.h"
 
 namespace anyprec {
 
@@ -116,9 +117,6 @@ struct AttentionShape {
   int kv_heads = 0;  // divides heads
   int head_dim = 0;
 };
-
-// What ArgMax() gives for a row that holds an infinity or NaN.
-inline constexpr int32_t kNotFinite = -1;
 
 // Memory that belongs to a device alone.
 struct DeviceMemoryInfo {
@@ -211,12 +209,12 @@ class Backend {
   virtual absl::Status GatherRows(const float* x, std::span<const int32_t> rows,
                                   int n, float* y) = 0;
 
-  // indices[i] = where the largest value of x[rows[i]] stands, the first of
-  // equals, or kNotFinite: the greedy choice of a row of n logits. Waits, as
+  // tokens[i] = what draws[i] draws from its row of x, each a row of n logits,
+  // or kNotFinite: the same in every backend (kernels/sampling.h). Waits, as
   // HostView() does.
-  // REQUIRES: n > 0; indices.size() == rows.size().
-  virtual absl::Status ArgMax(const float* x, std::span<const int32_t> rows,
-                              int n, std::span<int32_t> indices) = 0;
+  // REQUIRES: n > 0; tokens.size() == draws.size().
+  virtual absl::Status Sample(const float* x, std::span<const TokenDraw> draws,
+                              int n, std::span<int32_t> tokens) = 0;
 };
 
 }  // namespace anyprec

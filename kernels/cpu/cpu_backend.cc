@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -13,6 +14,7 @@
 #include "kernels/cpu/huge_pages.h"
 #include "kernels/cpu/kernel_table.h"
 #include "kernels/cpu/paged_kv.h"
+#include "kernels/cpu/row_sampler.h"
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/status_macros.h"
 #include "kernels/validation.h"
@@ -156,13 +158,16 @@ class CpuBackend final : public Backend {
     return absl::OkStatus();
   }
 
-  absl::Status ArgMax(const float* x, std::span<const int32_t> rows, int n,
-                      std::span<int32_t> indices) override {
+  absl::Status Sample(const float* x, std::span<const TokenDraw> draws, int n,
+                      std::span<int32_t> tokens) override {
     const size_t size = n;
-    pool_.ParallelFor(rows.size(), RowsWorthAThread(size),
+    if (row_scratch_.size() < draws.size()) row_scratch_.resize(draws.size());
+    pool_.ParallelFor(draws.size(), RowsWorthAThread(size),
                       [&](size_t begin, size_t end) {
+                        RowScratch& scratch = row_scratch_[begin];
                         for (size_t i = begin; i < end; ++i) {
-                          indices[i] = kernels_.arg_max(x + rows[i] * size, n);
+                          const std::span logits(x + draws[i].row * size, size);
+                          tokens[i] = DrawToken(logits, draws[i], scratch);
                         }
                       });
     return absl::OkStatus();
@@ -186,6 +191,7 @@ class CpuBackend final : public Backend {
   ThreadPool pool_;
   const std::string name_;
   MatMulScratch scratch_;
+  std::vector<RowScratch> row_scratch_;  // each for the thread of its row
 };
 
 }  // namespace

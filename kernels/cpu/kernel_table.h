@@ -81,11 +81,10 @@ struct CpuKernels {
                             const float* weights, const float* rescale,
                             const void* const* values, int width, float* out);
 
-  // Backend::RmsNorm, SiluMul, ArgMax of one row; Rotate of one head.
+  // Backend::RmsNorm, SiluMul of one row; Rotate of one head.
   void (*rms_norm)(const float* x, const float* weight, int n, float epsilon,
                    float* y);
   void (*silu_mul)(const float* gate, const float* up, int n, float* y);
-  int32_t (*arg_max)(const float* x, int n);
   void (*rotate)(const float* rope, int head_dim, float* head);
   // y = x, rounded to fp16.
   void (*to_float16)(const float* x, int n, uint16_t* y);

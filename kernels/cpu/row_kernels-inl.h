@@ -135,47 +135,6 @@ void SiluMul(const float* gate, const float* up, int n, float* y) {
   }
 }
 
-int32_t ArgMax(const float* x, int n) {
-  constexpr int kNotFinite = -1;  // kernels/backend.h
-  // The largest value is looked up in its block alone.
-  constexpr int kBlock = 256;
-  const F32x16 zero = Splat(0);
-  const F32x16 least = Splat(-__builtin_inff());
-  F32x16 poison[4] = {zero, zero, zero, zero};  // x * 0 is NaN unless finite
-  float best = -__builtin_inff();
-  int best_block = 0;
-  for (int begin = 0; begin < n; begin += kBlock) {
-    const float* const block = x + begin;
-    const int size = n - begin < kBlock ? n - begin : kBlock;
-    F32x16 max[4] = {least, least, least, least};
-    int i = 0;
-    for (; i + 64 <= size; i += 64) {
-      for (int j = 0; j < 4; ++j) {
-        const F32x16 value = Load(block + i + 16 * j);
-        max[j] = Max(max[j], value);
-        poison[j] = MulAdd(value, zero, poison[j]);
-      }
-    }
-    for (; i < size; i += 16) {
-      const int lanes = size - i < 16 ? size - i : 16;
-      const F32x16 value = LoadFirst(block + i, lanes);
-      max[0] = Max(max[0], Blend(lanes, value, least));
-      poison[0] = MulAdd(value, zero, poison[0]);
-    }
-    const float block_max =
-        MaxLane(Max(Max(max[0], max[1]), Max(max[2], max[3])));
-    if (block_max > best) {
-      best = block_max;
-      best_block = begin;
-    }
-  }
-  const F32x16 all = Add(Add(poison[0], poison[1]), Add(poison[2], poison[3]));
-  if (SumLanes(all) != 0) return kNotFinite;
-  int i = best_block;
-  while (x[i] != best) ++i;
-  return i;
-}
-
 void Rotate(const float* rope, int head_dim, float* head) {
   const int half = head_dim / 2;
   for (int i = 0; i < half; i += 16) {
@@ -210,7 +169,6 @@ constexpr CpuKernels kKernels = {
     .accumulate_values = AccumulateValues,
     .rms_norm = RmsNorm,
     .silu_mul = SiluMul,
-    .arg_max = ArgMax,
     .rotate = Rotate,
     .to_float16 = ToFloat16Row,
 };

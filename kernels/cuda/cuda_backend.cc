@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -19,6 +20,7 @@
 #include "kernels/cuda/kv_storage.h"
 #include "kernels/cuda/linear_layer.h"
 #include "kernels/cuda/row_kernels.cuh"
+#include "kernels/cuda/sampling.cuh"
 #include "kernels/cuda/scratch_memory.h"
 #include "kernels/cuda/sequence_tiles.h"
 #include "kernels/status_macros.h"
@@ -193,20 +195,28 @@ class CudaBackend final : public Backend {
         "gathering rows");
   }
 
-  absl::Status ArgMax(const float* x, std::span<const int32_t> rows, int n,
-                      std::span<int32_t> indices) override {
+  absl::Status Sample(const float* x, std::span<const TokenDraw> draws, int n,
+                      std::span<int32_t> tokens) override {
     RETURN_IF_ERROR(stream_->Ready());
-    ASSIGN_OR_RETURN(const int32_t* const on_device, UploadIndices(rows));
-    ASSIGN_OR_RETURN(void* const memory,
-                     scratch_.Reserve(rows.size_bytes(), *stream_));
-    auto* const found = static_cast<int32_t*>(memory);
-    RETURN_IF_ERROR(
-        stream_->Check(LaunchArgMax(x, on_device, static_cast<int>(rows.size()),
-                                    n, found, stream_->get()),
-                       "finding the likeliest tokens"));
+    std::vector<PreparedDraw> prepared;
+    for (const TokenDraw& draw : draws) prepared.emplace_back(draw, n);
+    const size_t bytes = prepared.size() * sizeof(PreparedDraw);
+    ASSIGN_OR_RETURN(void* const on_device, draws_.Reserve(bytes, *stream_));
+    RETURN_IF_ERROR(stream_->Upload(prepared.data(), bytes, on_device));
+    const int count = static_cast<int>(draws.size());
+    const size_t work_bytes = SampleScratchBytes(count, n);
+    ASSIGN_OR_RETURN(
+        void* const work,
+        scratch_.Reserve(work_bytes + tokens.size_bytes(), *stream_));
+    auto* const drawn =
+        reinterpret_cast<int32_t*>(static_cast<char*>(work) + work_bytes);
+    RETURN_IF_ERROR(stream_->Check(
+        LaunchSample(x, static_cast<const PreparedDraw*>(on_device), count, n,
+                     work, drawn, stream_->get()),
+        "drawing tokens"));
     ASSIGN_OR_RETURN(const std::span<const int32_t> on_host,
-                     stream_->Download<int32_t>(found, rows.size()));
-    std::copy(on_host.begin(), on_host.end(), indices.begin());
+                     stream_->Download<int32_t>(drawn, tokens.size()));
+    std::copy(on_host.begin(), on_host.end(), tokens.begin());
     return absl::OkStatus();
   }
 
@@ -255,6 +265,7 @@ class CudaBackend final : public Backend {
   const std::unique_ptr<CudaStream> stream_;  // outlives what it works on
   SequenceTiles sequences_;
   ScratchMemory indices_{"row indices"};
+  ScratchMemory draws_{"draws"};
   ScratchMemory scratch_{"scratch"};
 };
 

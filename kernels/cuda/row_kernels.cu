@@ -1,7 +1,6 @@
 #include <cmath>
 #include <cstdint>
 
-#include "kernels/backend.h"
 #include "kernels/cuda/kv_element.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/row_kernels.cuh"
@@ -72,51 +71,6 @@ __global__ void __launch_bounds__(kThreads)
   y[row * n + column] = x[static_cast<int64_t>(indices[row]) * n + column];
 }
 
-// A value and where it stands; a value that is not finite counts as infinity at
-// kNotFinite, which nothing beats.
-struct Candidate {
-  float value;
-  int32_t index;
-};
-
-__device__ Candidate CandidateAt(const float* row, int32_t index) {
-  const float value = row[index];
-  // False for NaN, too.
-  if (fabsf(value) < INFINITY) return {value, index};
-  return {INFINITY, kNotFinite};
-}
-
-__device__ Candidate Larger(Candidate a, Candidate b) {
-  const bool second =
-      b.value > a.value || (b.value == a.value && b.index < a.index);
-  return second ? b : a;
-}
-
-struct ArgMaxShared {
-  Candidate warps[kWarps];
-};
-
-// A block is a row.
-__global__ void __launch_bounds__(kThreads)
-    ArgMaxKernel(const float* x, const int32_t* rows, int n, int32_t* indices) {
-  auto& shared = StaticShared<ArgMaxShared>();
-  x += static_cast<int64_t>(rows[blockIdx.x]) * n;
-  Candidate best = {-INFINITY, n};
-  for (int i = static_cast<int>(threadIdx.x); i < n; i += kThreads) {
-    best = Larger(best, CandidateAt(x, i));
-  }
-  for (int distance = kWarp / 2; distance > 0; distance /= 2) {
-    const Candidate other = {__shfl_xor_sync(~0u, best.value, distance),
-                             __shfl_xor_sync(~0u, best.index, distance)};
-    best = Larger(best, other);
-  }
-  if (threadIdx.x % kWarp == 0) shared.warps[threadIdx.x / kWarp] = best;
-  __syncthreads();
-  if (threadIdx.x != 0) return;
-  for (const Candidate& warp : shared.warps) best = Larger(best, warp);
-  indices[blockIdx.x] = best.index;
-}
-
 // blockIdx: tile of rows, head among [q | k | v].
 template <typename Element>
 __global__ void __launch_bounds__(kRopeThreads)
@@ -184,12 +138,6 @@ cudaError_t LaunchGatherRows(const float* x, const int32_t* indices, int count,
   if (count == 0) return cudaSuccess;
   return Launch(GatherRowsKernel, RowsByColumns(count, n), kThreads, 0, stream,
                 x, indices, n, y);
-}
-
-cudaError_t LaunchArgMax(const float* x, const int32_t* rows, int count, int n,
-                         int32_t* indices, cudaStream_t stream) {
-  if (count == 0) return cudaSuccess;
-  return Launch(ArgMaxKernel, count, kThreads, 0, stream, x, rows, n, indices);
 }
 
 cudaError_t LaunchRopeAndAppendKv(const SequenceTilesView& sequences,

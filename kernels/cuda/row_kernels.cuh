@@ -32,12 +32,6 @@ cudaError_t LaunchSiluMul(const float* gate_up, int rows, int n, float* y,
 cudaError_t LaunchGatherRows(const float* x, const int32_t* indices, int count,
                              int n, float* y, cudaStream_t stream);
 
-// indices[i] = where the largest of the n values of x[rows[i]] stands, the
-// first of equals; kNotFinite (kernels/backend.h) where one is infinite or NaN.
-//   rows, indices  [count], device memory
-cudaError_t LaunchArgMax(const float* x, const int32_t* rows, int count, int n,
-                         int32_t* indices, cudaStream_t stream);
-
 // Rotates q and k of the sequences' rows in place and writes k and v into the
 // cache, in the cache's type.
 //   rope  [positions, head_dim]: cos then sin, head_dim / 2 of each

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "kernels/reference/reference_linear.h"
+#include "kernels/reference/reference_sampler.h"
 #include "kernels/status_macros.h"
 #include "kernels/validation.h"
 
@@ -251,15 +252,11 @@ class ReferenceBackend final : public Backend {
     return absl::OkStatus();
   }
 
-  absl::Status ArgMax(const float* x, std::span<const int32_t> rows, int n,
-                      std::span<int32_t> indices) override {
-    for (size_t i = 0; i < rows.size(); ++i) {
-      const float* const row = x + static_cast<size_t>(rows[i]) * n;
-      const bool finite =
-          std::all_of(row, row + n, [](float v) { return std::isfinite(v); });
-      indices[i] =
-          finite ? static_cast<int32_t>(std::max_element(row, row + n) - row)
-                 : kNotFinite;
+  absl::Status Sample(const float* x, std::span<const TokenDraw> draws, int n,
+                      std::span<int32_t> tokens) override {
+    for (size_t i = 0; i < draws.size(); ++i) {
+      const float* const row = x + static_cast<size_t>(draws[i].row) * n;
+      tokens[i] = ReferenceDraw({row, static_cast<size_t>(n)}, draws[i]);
     }
     return absl::OkStatus();
   }

@@ -38,7 +38,7 @@ class LlamaRunner : public ModelRunner {
                              .sequences = plan.sequences,
                              .groups = plan.groups,
                              .logit_rows = plan.logit_rows,
-                             .token_rows = plan.token_rows};
+                             .draws = plan.draws};
     return model_->Forward(input, *kv_);
   }
 

@@ -220,8 +220,8 @@ void EngineLoop::Step() {
 // What `step` yields.
 NewTokens EngineLoop::Take(const SequenceStep& step, const StepOutput& output) {
   Generation& generation = *generations_.at(step.sequence->id);
-  if (step.takes_likeliest) {
-    return generation.TakeLikeliest(step, output.tokens[step.token_index]);
+  if (step.takes_token) {
+    return generation.TakeDrawn(step, output.tokens[step.draw_index]);
   }
   const size_t vocab = options_.limits.vocab_size;
   return generation.TakeLogits(
@@ -235,13 +235,13 @@ void EngineLoop::Deliver(const StepPlan& plan, const StepOutput& output) {
   ANYPREC_CHECK(output.logits.size() == plan.logit_rows.size() * vocab)
       << output.logits.size() << " logits for " << plan.logit_rows.size()
       << " rows";
-  ANYPREC_CHECK(output.tokens.size() == plan.token_rows.size())
-      << output.tokens.size() << " tokens for " << plan.token_rows.size()
-      << " rows";
+  ANYPREC_CHECK(output.tokens.size() == plan.draws.size())
+      << output.tokens.size() << " tokens for " << plan.draws.size()
+      << " draws";
   std::vector<NewTokens> sampled;
   sampled.reserve(plan.steps.size());
   for (const SequenceStep& step : plan.steps) {
-    if (step.num_logits == 0 && !step.takes_likeliest) continue;
+    if (step.num_logits == 0 && !step.takes_token) continue;
     NewTokens tokens = Take(step, output);
     if (!step.samples) continue;
     CountTokens(step, static_cast<int>(tokens.size()));

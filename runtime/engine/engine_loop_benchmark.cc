@@ -29,7 +29,7 @@ class InstantRunner : public ModelRunner {
     }
   }
   absl::StatusOr<StepOutput> Execute(const StepPlan& plan) override {
-    tokens_.resize(plan.token_rows.size());
+    tokens_.resize(plan.draws.size());
     return StepOutput{
         .logits = std::span(logits_).first(plan.logit_rows.size() * kVocab),
         .tokens = tokens_};

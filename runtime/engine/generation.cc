@@ -20,7 +20,7 @@ Generation::Generation(uint64_t id, Request request, BitsRange bits,
       speculative_sampler_(sampler_),
       stop_filter_(sequence_.request.stopping.stop),
       output_(std::make_shared<OutputQueue>()) {
-  sequence_.takes_likeliest = sampler_.TakesLikeliest();
+  if (sampler_.OnlyDraws()) sequence_.draw = sampler_.DrawOf(0);
   if (tokenizer != nullptr) {
     decoder_.emplace(tokenizer,
                      IncrementalDecoder::Options{.skip_special = true,
@@ -45,7 +45,7 @@ NewTokens Generation::TakeLogits(const SequenceStep& step,
   return tokens;
 }
 
-NewTokens Generation::TakeLikeliest(const SequenceStep& step, TokenId token) {
+NewTokens Generation::TakeDrawn(const SequenceStep& step, TokenId token) {
   NewTokens tokens;
   if (token == kNotFinite) {
     failure_ = LogitsNotFinite();

@@ -48,8 +48,8 @@ class Generation {
   NewTokens TakeLogits(const SequenceStep& step, std::span<const float> logits,
                        SamplerScratch& scratch);
 
-  // The same for a step that takes the likeliest token: `token`, or kNotFinite.
-  NewTokens TakeLikeliest(const SequenceStep& step, TokenId token);
+  // The same for a step of which the backend drew `token`, or kNotFinite.
+  NewTokens TakeDrawn(const SequenceStep& step, TokenId token);
 
   // Hands out what these made, after the sequence took the tokens in.
   // Returns whether the request is finished, as if by Finish().

@@ -14,7 +14,7 @@ class ModelRunner {
   virtual ~ModelRunner() = default;
 
   // Computes the rows of `plan` and returns the logits of its logit_rows and
-  // the tokens of its token_rows. RESOURCE_EXHAUSTED leaves the runner usable;
+  // the tokens of its draws. RESOURCE_EXHAUSTED leaves the runner usable;
   // after any other error it is not.
   virtual absl::StatusOr<StepOutput> Execute(const StepPlan& plan) = 0;
 };

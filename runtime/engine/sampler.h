@@ -3,10 +3,11 @@
 // In this order: penalties, temperature, top_k, top_p (of what top_k left),
 // min_p, draw; as HuggingFace transformers has it. repetition_penalty counts
 // the prompt and the answer, presence_ and frequency_penalty the answer alone.
+// From the temperature on it is kernels/sampling.h.
 //
 // The draw is a function of the seed, the token's index in the answer and the
 // logits, and of nothing else: the same seed gives the same text whatever the
-// batch mates.
+// batch mates, and whether this object draws or a backend.
 //
 // Thread-compatible; different samplers may run in different threads with
 // scratch of their own.
@@ -21,33 +22,20 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "kernels/cpu/row_sampler.h"
+#include "kernels/sampling.h"
 #include "runtime/scheduler/request.h"
 
 namespace anyprec {
 
-// A logit and whose it is.
-struct ScoredToken {
-  float logit = 0;
-  TokenId token = 0;
-};
-
 // Memory that samplers reuse from row to row.
 struct SamplerScratch {
-  std::vector<float> logits;        // after penalties
-  std::vector<float> maxima;        // by block, of what is drawn from
-  std::vector<float> model_maxima;  // by block, of the model's own logits
-  std::vector<float> sums;
-  std::vector<float> bounds;
-  std::vector<double> ends;
-  std::vector<ScoredToken> candidates;
+  std::vector<float> logits;  // after penalties
+  RowScratch row;
 };
 
 class Sampler {
  public:
-  // Temperatures below this mean greedy: at 1e-4 a lead of 0.01 in the logits
-  // is a factor of e^100 in the probabilities.
-  static constexpr float kGreedyTemperature = 1e-4f;
-
   // `top_logprobs` as in Request. REQUIRES: params passed validation.
   Sampler(const SamplingParams& params, std::optional<int> top_logprobs,
           std::span<const TokenId> prompt, uint64_t seed);
@@ -59,16 +47,17 @@ class Sampler {
   absl::StatusOr<TokenOutput> Sample(std::span<const float> logits, int index,
                                      SamplerScratch& scratch);
 
-  // Whether Sample() only ever gives the likeliest token, without regard to the
-  // tokens before it and without probabilities: it may as well not be called.
-  bool TakesLikeliest() const {
-    return greedy() && !penalizes_ && !top_logprobs_.has_value();
-  }
+  // What a backend draws token number `index` by.
+  TokenDraw DrawOf(int index) const;
+
+  // Whether Sample() gives what a backend draws, without regard to the tokens
+  // before it and without probabilities: it may as well not be called.
+  bool OnlyDraws() const { return !penalizes_ && !top_logprobs_.has_value(); }
 
   // The parts of Sample() that speculation needs (SpeculativeSampler). Below,
   // `drafts` stand between the answer so far and the token in question.
 
-  bool greedy() const { return params_.temperature < kGreedyTemperature; }
+  bool greedy() const { return DrawOf(0).greedy(); }
   uint64_t seed() const { return seed_; }
 
   // What a greedy sampler takes.
@@ -91,12 +80,6 @@ class Sampler {
   std::span<const float> Penalize(std::span<const float> logits,
                                   std::span<const TokenId> drafts,
                                   SamplerScratch& scratch) const;
-  absl::StatusOr<std::span<const float>> Scores(std::span<const float> logits,
-                                                std::span<const TokenId> drafts,
-                                                SamplerScratch& scratch) const;
-  TokenId Draw(std::span<const float> logits, float max, int index,
-               SamplerScratch& scratch) const;
-
   struct Uses {
     bool in_prompt = false;
     int in_answer = 0;

@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "kernels/check.h"
+#include "kernels/sampling.h"
 #include "kernels/status_macros.h"
-#include "runtime/engine/random_stream.h"
 
 namespace anyprec {
 namespace {
@@ -38,9 +38,10 @@ absl::StatusOr<TokenId> SpeculativeSampler::Draft(
   std::vector<float>& probabilities = draft_probabilities_[drafts.size()];
   RETURN_IF_ERROR(
       sampler_.Probabilities(logits, drafts, scratch, probabilities));
-  RandomStream random(sampler_.seed(), index + static_cast<int>(drafts.size()),
-                      RandomStream::Purpose::kDraft);
-  return DrawByWeight(probabilities.size(), 1.0, random.Next(),
+  const RandomStream random(sampler_.seed(),
+                            index + static_cast<int>(drafts.size()),
+                            RandomStream::Purpose::kDraft);
+  return DrawByWeight(probabilities.size(), 1.0, random.Unit(0),
                       [&](size_t i) { return probabilities[i]; });
 }
 
@@ -60,10 +61,10 @@ absl::StatusOr<std::vector<TokenOutput>> SpeculativeSampler::Verify(
     } else {
       RETURN_IF_ERROR(sampler_.Probabilities(row, {}, scratch, probabilities_));
       const std::span<const float> drafted = draft_probabilities_.at(i);
-      RandomStream random(sampler_.seed(), index + static_cast<int>(i),
-                          RandomStream::Purpose::kVerdict);
-      if (random.Next() * drafted[token] >= probabilities_[token]) {
-        token = Replace(drafted, random.Next());
+      const RandomStream random(sampler_.seed(), index + static_cast<int>(i),
+                                RandomStream::Purpose::kVerdict);
+      if (random.Unit(0) * drafted[token] >= probabilities_[token]) {
+        token = Replace(drafted, random.Unit(1));
       }
     }
     ASSIGN_OR_RETURN(TokenOutput output, sampler_.Take(token, row, scratch));

@@ -62,7 +62,7 @@ StepPlan MakePlan(const Probe& probe, const std::vector<int32_t>& blocks,
       plan.sequences.push_back(
           {row, rows, position, std::span(blocks).subspan(next_block, held)});
       next_block += held;
-      plan.logit_rows.push_back(row + rows - 1);
+      plan.draws.push_back({.row = row + rows - 1});
     }
   }
   return plan;

@@ -1,7 +1,6 @@
 #include "runtime/model/llama_model.h"
 
 #include <algorithm>
-#include <numeric>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -13,14 +12,14 @@ namespace {
 
 // The rows that are projected onto the vocabulary, in an order in which those
 // of one phase stand together, and so do those whose logits are wanted:
-//   decode tokens | decode logits | prefill logits | prefill tokens
+//   decode draws | decode logits | prefill logits | prefill draws
 // The projection is dense, so that rows of all precisions share a group and its
 // weights are read once for each phase.
 struct PickedRows {
-  std::vector<int32_t> rows;           // of the step
-  std::vector<RowGroup> groups;        // of `rows`
-  std::vector<int32_t> token_indices;  // into `rows`, as StepInput::token_rows
-  size_t first_logits = 0;             // into `rows`
+  std::vector<int32_t> rows;     // of the step
+  std::vector<RowGroup> groups;  // of `rows`
+  std::vector<TokenDraw> draws;  // from `rows`, as StepInput::draws
+  size_t first_logits = 0;       // into `rows`
 };
 
 PickedRows PickRows(const StepInput& step) {
@@ -28,28 +27,24 @@ PickedRows PickRows(const StepInput& step) {
   for (const RowGroup& group : step.groups) {
     if (group.phase == Phase::kDecode) decode_end = group.end;
   }
-  const auto decode_rows = [decode_end](std::span<const int32_t> rows) {
-    return std::lower_bound(rows.begin(), rows.end(), decode_end) -
-           rows.begin();
-  };
-  const std::span<const int32_t> tokens = step.token_rows;
   const std::span<const int32_t> logits = step.logit_rows;
-  const auto first = tokens.begin() + decode_rows(tokens);
+  const auto prefill_logits = std::ranges::lower_bound(logits, decode_end);
 
   PickedRows picked;
   std::vector<int32_t>& rows = picked.rows;
-  rows.assign(tokens.begin(), first);
+  const auto pick = [&](TokenDraw draw) {
+    rows.push_back(draw.row);
+    draw.row = static_cast<int32_t>(rows.size()) - 1;
+    picked.draws.push_back(draw);
+  };
+  auto draw = step.draws.begin();
+  while (draw != step.draws.end() && draw->row < decode_end) pick(*draw++);
   picked.first_logits = rows.size();
   rows.insert(rows.end(), logits.begin(), logits.end());
-  rows.insert(rows.end(), first, tokens.end());
+  while (draw != step.draws.end()) pick(*draw++);
 
-  picked.token_indices.resize(tokens.size());
-  std::iota(picked.token_indices.begin(), picked.token_indices.end(), 0);
-  for (size_t i = picked.first_logits; i < tokens.size(); ++i) {
-    picked.token_indices[i] += static_cast<int32_t>(logits.size());
-  }
   const int decodes =
-      static_cast<int>(picked.first_logits + decode_rows(logits));
+      static_cast<int>(picked.first_logits + (prefill_logits - logits.begin()));
   const int all = static_cast<int>(rows.size());
   const int precision = step.groups.front().precision;  // any will do
   if (decodes > 0) {
@@ -127,7 +122,7 @@ absl::StatusOr<StepOutput> LlamaModel::Forward(const StepInput& step,
                                                ActivationObserver* observer) {
   const int rows = static_cast<int>(step.tokens.size());
   const int logit_rows =
-      static_cast<int>(step.logit_rows.size() + step.token_rows.size());
+      static_cast<int>(step.logit_rows.size() + step.draws.size());
   CheckStep(step);
   RETURN_IF_ERROR(workspace_.Reserve(config_, backend_, rows, logit_rows));
 
@@ -205,10 +200,10 @@ absl::StatusOr<StepOutput> LlamaModel::Output(const StepInput& step) {
         backend_.Linear(lm_head(), picked.groups, normed, logits, false));
   }
   StepOutput output;
-  if (!step.token_rows.empty()) {
-    tokens_.resize(step.token_rows.size());
-    RETURN_IF_ERROR(backend_.ArgMax(logits, picked.token_indices,
-                                    config_.vocab_size, tokens_));
+  if (!step.draws.empty()) {
+    tokens_.resize(step.draws.size());
+    RETURN_IF_ERROR(
+        backend_.Sample(logits, picked.draws, config_.vocab_size, tokens_));
     output.tokens = tokens_;
     if (step.logit_rows.empty()) return output;
   }
@@ -266,7 +261,7 @@ void LlamaModel::CheckStep(const StepInput& step) const {
   ANYPREC_CHECK(next_row == rows) << next_row << " grouped rows of " << rows;
   ANYPREC_CHECK(std::ranges::is_sorted(step.groups, {}, &RowGroup::phase));
   ANYPREC_CHECK(std::ranges::is_sorted(step.logit_rows));
-  ANYPREC_CHECK(std::ranges::is_sorted(step.token_rows));
+  ANYPREC_CHECK(std::ranges::is_sorted(step.draws, {}, &TokenDraw::row));
 }
 
 }  // namespace anyprec

@@ -18,6 +18,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "kernels/backend.h"
+#include "kernels/sampling.h"
 #include "runtime/model/model_config.h"
 #include "runtime/model/step_output.h"
 
@@ -39,9 +40,9 @@ struct StepInput {
   // Cover every row once, in order; those of decode rows come first.
   std::span<const RowGroup> groups;
   std::span<const int32_t> logit_rows;  // rows whose logits are wanted
-  // Rows of which the likeliest token alone is wanted: their logits stay where
-  // the backend has them. None is among logit_rows; both ascend.
-  std::span<const int32_t> token_rows = {};
+  // From rows of which a token alone is wanted: their logits stay where the
+  // backend has them. None is among logit_rows; both ascend by row.
+  std::span<const TokenDraw> draws = {};
 };
 
 // Sees the input of every quantizable linear layer; what calibration needs.
@@ -93,7 +94,7 @@ class LlamaModel {
   size_t WeightBytesResident() const;
 
   // Makes room for the activations of steps of up to `rows` rows and
-  // `logit_rows` logit and token rows, which Forward() otherwise does as it
+  // `logit_rows` rows of logits and draws, which Forward() otherwise does as it
   // needs it.
   absl::Status ReserveActivations(int rows, int logit_rows);
 

@@ -11,8 +11,8 @@ namespace anyprec {
 struct StepOutput {
   // [logit rows, vocab_size]
   std::span<const float> logits;
-  // [token rows]: the likeliest token of each, the lowest of equals; kNotFinite
-  // (kernels/backend.h) where a logit is infinite or NaN.
+  // [draws]: what each drew, kNotFinite (kernels/sampling.h) where a logit is
+  // infinite or NaN.
   std::span<const int32_t> tokens;
 };
 

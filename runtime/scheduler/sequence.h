@@ -18,11 +18,13 @@
 #define ANYPREC_RUNTIME_SCHEDULER_SEQUENCE_H_
 
 #include <cstdint>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "absl/time/time.h"
 #include "kernels/backend.h"
+#include "kernels/sampling.h"
 #include "runtime/scheduler/request.h"
 #include "runtime/tokenizer/token.h"
 
@@ -85,9 +87,9 @@ struct Sequence {
   int current_bits = 0;  // of the newest row; 0 before the first
   int next_bits = 0;     // of new rows in the next step
 
-  // Its tokens are the likeliest by the model's own logits, and nothing else is
-  // asked of these: drafts and scored prompts apart, the device may choose.
-  bool takes_likeliest = false;
+  // What its tokens are drawn by, row and index apart, if nothing but tokens is
+  // asked of the logits: drafts and scored prompts apart, the backend draws.
+  std::optional<TokenDraw> draw;
 
   std::vector<TokenId> draft;  // not verified
   int draft_goal = 0;          // its length when it is; 0: none is wanted

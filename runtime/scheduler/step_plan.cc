@@ -24,9 +24,8 @@ SequenceStep DecodeStep(Sequence& sequence) {
     step.rows = 1 + drafted;
     step.bits = sequence.next_bits;
   }
-  step.takes_likeliest =
-      sequence.takes_likeliest && !step.drafts && drafted == 0;
-  if (!step.takes_likeliest) step.num_logits = step.rows;
+  step.takes_token = sequence.draw.has_value() && !step.drafts && drafted == 0;
+  if (!step.takes_token) step.num_logits = step.rows;
   return step;
 }
 
@@ -60,8 +59,8 @@ SequenceStep ChunkStep(Sequence& sequence, int row_budget, int logit_budget) {
   step.samples =
       step.rows == pending && sequence.request.stopping.max_tokens > 0;
   if (step.samples && step.num_logits == 0) {
-    step.takes_likeliest = sequence.takes_likeliest;
-    if (!step.takes_likeliest) step.num_logits = 1;
+    step.takes_token = sequence.draw.has_value();
+    if (!step.takes_token) step.num_logits = 1;
   }
   return step;
 }
@@ -91,9 +90,11 @@ StepPlan MakeStepPlan(std::vector<SequenceStep> steps) {
     for (int row = end_row - step.num_logits; row < end_row; ++row) {
       plan.logit_rows.push_back(row);
     }
-    if (step.takes_likeliest) {
-      step.token_index = static_cast<int>(plan.token_rows.size());
-      plan.token_rows.push_back(end_row - 1);
+    if (step.takes_token) {
+      step.draw_index = static_cast<int>(plan.draws.size());
+      TokenDraw& draw = plan.draws.emplace_back(*sequence.draw);
+      draw.row = end_row - 1;
+      draw.index = sequence.generated();
     }
   }
   plan.steps = std::move(steps);

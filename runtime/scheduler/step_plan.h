@@ -11,6 +11,7 @@
 
 #include "absl/container/inlined_vector.h"
 #include "kernels/backend.h"
+#include "kernels/sampling.h"
 #include "runtime/scheduler/sequence.h"
 #include "runtime/scheduler/step_cost_model.h"
 #include "runtime/tokenizer/token.h"
@@ -26,9 +27,9 @@ struct SequenceStep {
   int bits = 0;
   int first_logits = 0;  // into StepPlan::logit_rows
   int num_logits = 0;    // for its last rows
-  // Of its last row the likeliest token is wanted, and no logits.
-  bool takes_likeliest = false;
-  int token_index = 0;  // into StepPlan::token_rows, if so
+  // Of its last row a token is wanted, and no logits.
+  bool takes_token = false;
+  int draw_index = 0;  // into StepPlan::draws, if so
   // Its last row yields the next token, or each of its last num_drafts + 1 rows
   // one, up to the first draft that is not accepted.
   bool samples = false;
@@ -48,7 +49,7 @@ struct StepPlan {
   std::vector<SequenceRows> sequences;
   std::vector<RowGroup> groups;
   std::vector<int32_t> logit_rows;
-  std::vector<int32_t> token_rows;  // none is among logit_rows
+  std::vector<TokenDraw> draws;  // from rows that are not among logit_rows
 
   bool empty() const { return steps.empty(); }
 };

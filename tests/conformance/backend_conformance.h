@@ -35,6 +35,8 @@ struct BackendUnderTest {
   // Rows of the largest products of dense layers; fewer where the device is
   // emulated.
   int max_dense_rows = 90;
+  // Rows that each way to sample draws from, likewise.
+  int max_draw_rows = 7;
 };
 
 inline void PrintTo(const BackendUnderTest& backend, std::ostream* out) {

@@ -1,14 +1,11 @@
 // Memory, and the operations that take each row by itself.
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <limits>
 #include <memory>
 #include <span>
 #include <vector>
 
 #include "absl/status/status.h"
-#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/backend.h"
 #include "tests/conformance/backend_conformance.h"
@@ -117,80 +114,11 @@ TEST_P(BackendConformanceTest, GatherRowsCopiesRowsInTheOrderAsked) {
   }
 }
 
-// The positions of the largest values of x[rows, n], all rows at once, into
-// memory that held something else.
-std::vector<int32_t> ArgMax(Backend& backend, std::span<const float> x, int n,
-                            std::span<const int32_t> rows) {
-  auto in = Upload(backend, x);
-  std::vector<int32_t> indices(rows.size(), -77);
-  EXPECT_TRUE(backend.ArgMax(in->data(), rows, n, indices).ok());
-  return indices;
-}
-
-TEST_P(BackendConformanceTest, ArgMaxFindsTheLargestValueWhereverItStands) {
-  for (const int n : kRowSizes) {
-    const size_t size = n;
-    // Row r's largest value stands at every place in turn, among negative ones.
-    const int step = std::max(1, n / 37);
-    std::vector<float> x;
-    std::vector<int32_t> rows, want;
-    for (int place = 0; place < n; place += step) {
-      std::vector<float> row = RandomFloats(size, n + place);
-      for (float& value : row) value = -1 - std::abs(value);
-      row[place] = -0.5f;
-      rows.insert(rows.begin(), static_cast<int32_t>(want.size()));
-      want.push_back(place);
-      x.insert(x.end(), row.begin(), row.end());
-    }
-    std::reverse(want.begin(), want.end());  // as `rows` asks for them
-    EXPECT_EQ(ArgMax(*backend_, x, n, rows), want) << n;
-  }
-}
-
-TEST_P(BackendConformanceTest, ArgMaxTakesTheFirstOfEquals) {
-  for (const int n : kRowSizes) {
-    std::vector<float> x(n, 0.0f);
-    for (int i = 0; i < n; i += 2) x[i] = -0.0f;  // equal as well
-    EXPECT_THAT(ArgMax(*backend_, x, n, std::vector<int32_t>{0}),
-                testing::ElementsAre(0))
-        << n;
-    if (n < 4) continue;
-    for (const int first : {1, n / 2, n - 2}) {
-      std::vector<float> y = x;
-      y[first] = y[n - 1] = 3;
-      EXPECT_THAT(ArgMax(*backend_, y, n, std::vector<int32_t>{0}),
-                  testing::ElementsAre(first))
-          << n;
-    }
-  }
-}
-
-TEST_P(BackendConformanceTest, ArgMaxTellsOfValuesThatAreNotFinite) {
-  constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  for (const int n : kRowSizes) {
-    const size_t size = n;
-    for (const float bad : {NAN, -NAN, kInfinity, -kInfinity}) {
-      for (const int place : {0, n / 2, n - 1}) {
-        // The middle row of three that are good otherwise.
-        std::vector<float> x(3 * size, 1.0f);
-        x[size + place] = bad;
-        EXPECT_THAT(ArgMax(*backend_, x, n, std::vector<int32_t>{0, 1, 2}),
-                    testing::ElementsAre(0, kNotFinite, 0))
-            << n << " with " << bad << " at " << place;
-      }
-    }
-    const float most = std::numeric_limits<float>::max();
-    const std::vector<float> x(size, -most);  // is finite
-    EXPECT_THAT(ArgMax(*backend_, x, n, std::vector<int32_t>{0}),
-                testing::ElementsAre(0));
-  }
-}
-
 TEST_P(BackendConformanceTest, OperationsOnNoRowsDoNothing) {
   EXPECT_TRUE(backend_->RmsNorm(nullptr, nullptr, 0, 8, 1e-5f, nullptr).ok());
   EXPECT_TRUE(backend_->SiluMul(nullptr, 0, 8, nullptr).ok());
   EXPECT_TRUE(backend_->GatherRows(nullptr, {}, 8, nullptr).ok());
-  EXPECT_TRUE(backend_->ArgMax(nullptr, {}, 8, {}).ok());
+  EXPECT_TRUE(backend_->Sample(nullptr, {}, 8, {}).ok());
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #define ANYPREC_KERNELS_CUDA_EMULATION_BUILTINS_H_
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <functional>
 
@@ -102,6 +103,11 @@ inline int __any_sync(uint32_t mask, int predicate) {
 }
 inline int __all_sync(uint32_t mask, int predicate) {
   return static_cast<int>(__ballot_sync(mask, predicate) == mask);
+}
+inline int __popc(unsigned v) { return std::popcount(v); }
+// The lowest bit that is set, from 1; 0 where none is.
+inline int __ffs(int v) {
+  return v == 0 ? 0 : std::countr_zero(static_cast<unsigned>(v)) + 1;
 }
 template <class T>
 T __reduce_add_sync(uint32_t mask, T v) {

@@ -29,6 +29,7 @@ BackendUnderTest EmulatedCuda() {
   // thousand outputs is four to five times that.
   backend.bit_plane_prefill_tolerance = 2e-3;
   backend.max_dense_rows = 33;
+  backend.max_draw_rows = 1;
   return backend;
 }
 

@@ -217,9 +217,9 @@ class NotingBackend : public Backend {
                           float* y) override {
     return inner_->GatherRows(x, rows, n, y);
   }
-  absl::Status ArgMax(const float* x, std::span<const int32_t> rows, int n,
-                      std::span<int32_t> indices) override {
-    return inner_->ArgMax(x, rows, n, indices);
+  absl::Status Sample(const float* x, std::span<const TokenDraw> draws, int n,
+                      std::span<int32_t> tokens) override {
+    return inner_->Sample(x, draws, n, tokens);
   }
 
  private:
@@ -238,19 +238,25 @@ TEST(EngineWarmUpTest, TheSweepRunsStepsOfEveryPrecision) {
   }
 }
 
-TEST(EngineSamplingTest, AGreedyStepShowsTheHostNoLogits) {
-  BackendNotes notes;
-  const auto engine = MakeEngine({.warm_up = absl::ZeroDuration()},
-                                 std::make_unique<NotingBackend>(notes));
-  Request request = MakeRequest({1, 2, 3}, 12);
-  request.sampling.temperature = 0;
-  const Chunk picked = ReadAll(*Submit(*engine, request));
-  EXPECT_EQ(notes.floats_to_host, 0u);
-  // Probabilities take the logits; the tokens are the same.
-  request.top_logprobs = 0;
-  const Chunk sampled = ReadAll(*Submit(*engine, request));
-  EXPECT_EQ(notes.floats_to_host, 12u * kVocab);
-  EXPECT_EQ(TokensOf(picked), TokensOf(sampled));
+TEST(EngineSamplingTest, WhereTokensAreAllTheHostSeesNoLogits) {
+  for (const SamplingParams& sampling :
+       {SamplingParams{.temperature = 0, .seed = 1},
+        SamplingParams{.temperature = 3, .seed = 2},
+        SamplingParams{.top_k = 5, .seed = 3},
+        SamplingParams{.top_p = 0.9f, .min_p = 0.001f, .seed = 4}}) {
+    BackendNotes notes;
+    const auto engine = MakeEngine({.warm_up = absl::ZeroDuration()},
+                                   std::make_unique<NotingBackend>(notes));
+    Request request = MakeRequest({1, 2, 3}, 12);
+    request.sampling = sampling;
+    const Chunk drawn = ReadAll(*Submit(*engine, request));
+    EXPECT_EQ(notes.floats_to_host, 0u);
+    // Probabilities take the logits; the tokens are the same.
+    request.top_logprobs = 0;
+    const Chunk sampled = ReadAll(*Submit(*engine, request));
+    EXPECT_EQ(notes.floats_to_host, 12u * kVocab);
+    EXPECT_EQ(TokensOf(drawn), TokensOf(sampled));
+  }
 }
 
 TEST(EngineSamplingTest, AMixedStepShowsTheHostTheLogitsOfTheOthersOnly) {
@@ -259,16 +265,19 @@ TEST(EngineSamplingTest, AMixedStepShowsTheHostTheLogitsOfTheOthersOnly) {
                                  std::make_unique<NotingBackend>(notes));
   Request greedy = MakeRequest({1, 2, 3}, 40);
   greedy.sampling.temperature = 0;
-  Request drawing = MakeRequest({4, 5, 6, 7}, 25);
+  const Request drawing = MakeRequest({4, 5, 6, 7}, 25);
+  Request reporting = drawing;
+  reporting.top_logprobs = 1;
+  reporting.stopping.max_tokens = 13;
   Request penalized = greedy;
   penalized.sampling.presence_penalty = 1;
   penalized.stopping.max_tokens = 9;
-  const Request* const requests[] = {&greedy, &drawing, &penalized};
+  const Request* const requests[] = {&greedy, &drawing, &reporting, &penalized};
   std::vector<std::vector<TokenId>> alone;
   for (const Request* request : requests) {
     alone.push_back(TokensOf(ReadAll(*Submit(*engine, *request))));
   }
-  EXPECT_EQ(notes.floats_to_host, (25u + 9u) * kVocab);
+  EXPECT_EQ(notes.floats_to_host, (13u + 9u) * kVocab);
   std::vector<std::unique_ptr<ResponseStream>> streams;
   for (const Request* request : requests) {
     streams.push_back(Submit(*engine, *request));
@@ -276,7 +285,7 @@ TEST(EngineSamplingTest, AMixedStepShowsTheHostTheLogitsOfTheOthersOnly) {
   for (size_t i = 0; i < streams.size(); ++i) {
     EXPECT_EQ(TokensOf(ReadAll(*streams[i])), alone[i]) << i;
   }
-  EXPECT_EQ(notes.floats_to_host, 2u * (25u + 9u) * kVocab);
+  EXPECT_EQ(notes.floats_to_host, 2u * (13u + 9u) * kVocab);
 }
 
 TEST(EngineWarmUpTest, WithoutASweepTheFirstRequestsAreMeasured) {

@@ -4,7 +4,6 @@
 #define ANYPREC_TESTS_RUNTIME_ENGINE_FAKE_RUNNER_H_
 
 #include <algorithm>
-#include <cmath>
 #include <condition_variable>
 #include <cstdint>
 #include <limits>
@@ -17,6 +16,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "kernels/cpu/row_sampler.h"
 #include "runtime/engine/model_runner.h"
 #include "runtime/scheduler/step_plan.h"
 #include "tests/runtime/scheduler/fake_model.h"
@@ -98,17 +98,18 @@ class FakeRunner : public ModelRunner {
     const auto row = [&](size_t index) {
       return std::span(logits_).subspan(index * vocab, vocab);
     };
-    tokens_.resize(plan.token_rows.size());
+    tokens_.resize(plan.draws.size());
     for (const SequenceStep& step : plan.steps) {
       control_.computed_.insert(step.sequence->tokens[0]);
       for (int i = 0; i < step.num_logits; ++i) {
         const int index = step.first_logits + i;
         Fill(*step.sequence, hashes[index], row(index));
       }
-      if (step.takes_likeliest) {
-        const size_t index = logit_rows + step.token_index;
+      if (step.takes_token) {
+        const size_t index = logit_rows + step.draw_index;
         Fill(*step.sequence, hashes[index], row(index));
-        tokens_[step.token_index] = Likeliest(row(index));
+        tokens_[step.draw_index] =
+            DrawToken(row(index), plan.draws[step.draw_index], scratch_);
       }
     }
     return StepOutput{.logits = std::span(logits_).first(logit_rows * vocab),
@@ -116,14 +117,6 @@ class FakeRunner : public ModelRunner {
   }
 
  private:
-  static TokenId Likeliest(std::span<const float> logits) {
-    for (const float logit : logits) {
-      if (!std::isfinite(logit)) return kNotFinite;
-    }
-    return static_cast<TokenId>(std::max_element(logits.begin(), logits.end()) -
-                                logits.begin());
-  }
-
   void Fill(const Sequence& sequence, uint64_t hash, std::span<float> logits) {
     for (size_t v = 0; v < logits.size(); ++v) {
       const uint64_t bits = FakeModel::Mix(hash + v);
@@ -145,6 +138,7 @@ class FakeRunner : public ModelRunner {
   FakeModel model_;
   std::vector<float> logits_;
   std::vector<TokenId> tokens_;
+  RowScratch scratch_;
 };
 
 }  // namespace anyprec

@@ -11,8 +11,6 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "hwy/targets.h"
-#include "runtime/engine/logit_math.h"
 
 namespace anyprec {
 namespace {
@@ -96,64 +94,6 @@ double ChiSquareRatio(const std::vector<TokenId>& tokens,
   const double k = std::max(1, cells - 1);
   const double root = 1 - 2 / (9 * k) + 3.09 * std::sqrt(2 / (9 * k));
   return statistic / (k * root * root * root);
-}
-
-TEST(LogitMathTest, BlockMaximaAgreeWithPlainLoopsAtAwkwardSizes) {
-  for (const int size : {1, 63, 64, 65, 127, 1000, 49152}) {
-    const std::vector<float> logits = RandomLogits(size, 1);
-    std::vector<float> maxima;
-    ASSERT_TRUE(BlockMaxima(logits, maxima));
-    ASSERT_EQ(maxima.size(), (size + kLogitBlock - 1) / kLogitBlock);
-    for (size_t b = 0; b < maxima.size(); ++b) {
-      const auto begin = logits.begin() + b * kLogitBlock;
-      const auto end =
-          logits.begin() + std::min<size_t>(size, (b + 1) * kLogitBlock);
-      EXPECT_EQ(maxima[b], *std::max_element(begin, end));
-    }
-  }
-}
-
-TEST(LogitMathTest, FindsWhatIsNotFiniteAnywhere) {
-  for (const int place : {0, 63, 64, 700, 960, 999}) {
-    for (const float value : {kNaN, kInfinity, -kInfinity}) {
-      std::vector<float> logits = RandomLogits(1000, 1);
-      logits[place] = value;
-      std::vector<float> maxima;
-      EXPECT_FALSE(BlockMaxima(logits, maxima)) << value << " at " << place;
-    }
-  }
-}
-
-TEST(LogitMathTest, ExpSumsAgreeWithDoubles) {
-  for (const int size : {1, 64, 65, 1000}) {
-    const std::vector<float> logits = RandomLogits(size, 2);
-    const float max = *std::max_element(logits.begin(), logits.end());
-    double expected = 0;
-    for (const float logit : logits) expected += std::exp((logit - max) / 0.7);
-    std::vector<float> maxima;
-    ASSERT_TRUE(BlockMaxima(logits, maxima));
-    std::vector<float> sums;
-    // A few units in the last place of a float, of 6e-8 each.
-    EXPECT_NEAR(BlockExpSums(logits, maxima, max, 1 / 0.7f, sums), expected,
-                1e-6 * expected);
-  }
-}
-
-TEST(LogitMathTest, ExpSumAboveCountsWhatIsAboveTheThreshold) {
-  for (const int size : {1, 64, 65, 1000}) {
-    const std::vector<float> logits = RandomLogits(size, 2);
-    const float max = *std::max_element(logits.begin(), logits.end());
-    std::vector<float> maxima;
-    ASSERT_TRUE(BlockMaxima(logits, maxima));
-    for (const float threshold : {-100.0f, logits[0], 1.0f, max}) {
-      double expected = 0;
-      for (const float logit : logits) {
-        if (logit > threshold) expected += std::exp((logit - max) / 0.7);
-      }
-      EXPECT_NEAR(ExpSumAbove(logits, maxima, max, 1 / 0.7f, threshold),
-                  expected, 1e-6 * expected);
-    }
-  }
 }
 
 TEST(SamplerTest, ZeroTemperatureTakesTheLikeliestToken) {
@@ -301,40 +241,6 @@ TEST(SamplerTest, MinPOfALargeVocabularyKeepsTheShares) {
   // Hot and strict: one in 5000 proposals would be kept.
   EXPECT_EQ(Support({.temperature = 100.0f, .min_p = 1.0f}, logits, 500),
             (std::set<TokenId>{17}));
-}
-
-TEST(LogitMathTest, EveryInstructionSetAgrees) {
-  const std::vector<float> logits = RandomLogits(1000, 5, 3.0f);
-  std::vector<float> expected_maxima;
-  double expected_sum = 0;
-  double expected_above = 0;
-  for (size_t i = 0; i < logits.size(); ++i) {
-    if (i % kLogitBlock == 0) expected_maxima.push_back(logits[i]);
-    expected_maxima.back() = std::max(expected_maxima.back(), logits[i]);
-  }
-  const float max = *std::max_element(logits.begin(), logits.end());
-  for (const float logit : logits) {
-    const double weight = std::exp((double{logit} - max) * 0.7);
-    expected_sum += weight;
-    if (logit > 1.0f) expected_above += weight;
-  }
-  for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
-    hwy::SetSupportedTargetsForTest(target);
-    std::vector<float> maxima, sums;
-    EXPECT_TRUE(BlockMaxima(logits, maxima));
-    EXPECT_EQ(maxima, expected_maxima) << hwy::TargetName(target);
-    EXPECT_EQ(Largest(maxima), max) << hwy::TargetName(target);
-    EXPECT_NEAR(BlockExpSums(logits, maxima, max, 0.7f, sums), expected_sum,
-                1e-5 * expected_sum)
-        << hwy::TargetName(target);
-    EXPECT_NEAR(ExpSumAbove(logits, maxima, max, 0.7f, 1.0f), expected_above,
-                1e-5 * expected_above)
-        << hwy::TargetName(target);
-    std::vector<float> broken = logits;
-    broken[777] = std::numeric_limits<float>::quiet_NaN();
-    EXPECT_FALSE(BlockMaxima(broken, maxima)) << hwy::TargetName(target);
-  }
-  hwy::SetSupportedTargetsForTest(0);
 }
 
 TEST(SamplerTest, TheSeedDecidesTheDraws) {

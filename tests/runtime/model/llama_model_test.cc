@@ -14,6 +14,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/cpu/cpu_backend.h"
+#include "kernels/cpu/row_sampler.h"
 #include "kernels/reference/reference_backend.h"
 #include "runtime/model/llama_loader.h"
 #include "runtime/model/synthetic_source.h"
@@ -143,15 +144,24 @@ TEST(LlamaModelTest, CpuAgreesWithTheReferenceAtEveryPrecision) {
 }
 
 // A step of two decode rows and the prompts of two more sequences, whose last
-// rows yield something each: those in `token_rows` a token, the others logits.
+// rows yield something each: those in `drawn_rows` a token, the others logits.
 struct MixedOutput {
   std::vector<float> logits;
   std::vector<int32_t> tokens;
 };
 constexpr int32_t kYieldingRows[] = {0, 1, 5, 8};
 
+// Greedy for one of them, otherwise as hot as makes all tokens likely.
+TokenDraw DrawFromRow(int32_t row) {
+  return {.row = row,
+          .temperature = row == 1 ? 0.0f : 2.0f,
+          .top_p = 0.99f,
+          .seed = 7,
+          .index = 3 * row};
+}
+
 MixedOutput MixedStep(LlamaModel& model, Backend& backend,
-                      const std::set<int32_t>& token_rows) {
+                      const std::set<int32_t>& drawn_rows) {
   const std::vector<int32_t> tokens = {5, 6, 1, 2, 3, 4, 7, 8, 9};
   const std::vector<int32_t> blocks = {0, 1, 2, 3};
   const std::span<const int32_t> table = blocks;
@@ -163,9 +173,14 @@ MixedOutput MixedStep(LlamaModel& model, Backend& backend,
                                         {1, 2, 5, Phase::kDecode},
                                         {2, 6, 4, Phase::kPrefill},
                                         {6, 9, 8, Phase::kPrefill}};
-  std::vector<int32_t> picked, others;
+  std::vector<TokenDraw> draws;
+  std::vector<int32_t> others;
   for (const int32_t row : kYieldingRows) {
-    (token_rows.contains(row) ? picked : others).push_back(row);
+    if (drawn_rows.contains(row)) {
+      draws.push_back(DrawFromRow(row));
+    } else {
+      others.push_back(row);
+    }
   }
   auto kv = backend.AllocateKv(model.KvLayoutFor(16, 4), KvType::kFloat32);
   EXPECT_TRUE(kv.ok()) << kv.status();
@@ -173,36 +188,37 @@ MixedOutput MixedStep(LlamaModel& model, Backend& backend,
                                      .sequences = sequences,
                                      .groups = groups,
                                      .logit_rows = others,
-                                     .token_rows = picked},
+                                     .draws = draws},
                                     **kv);
   EXPECT_TRUE(output.ok()) << output.status();
   return {{output->logits.begin(), output->logits.end()},
           {output->tokens.begin(), output->tokens.end()}};
 }
 
-TEST(LlamaModelTest, TokensAreTheLikeliestOfTheLogitsThatAreNotAskedFor) {
+TEST(LlamaModelTest, TokensAreDrawnFromTheLogitsThatAreNotAskedFor) {
   for (const bool on_cpu : {false, true}) {
     const std::unique_ptr<Backend> backend =
         on_cpu ? CpuBackend(ComputeMode::kInt16) : CreateReferenceBackend();
     const std::unique_ptr<LlamaModel> model = SmallModel(*backend);
     const size_t vocab = model->config().vocab_size;
     const MixedOutput all = MixedStep(*model, *backend, {});
+    RowScratch scratch;
     ASSERT_EQ(all.logits.size(), std::size(kYieldingRows) * vocab);
     for (int subset = 0; subset < 1 << std::size(kYieldingRows); ++subset) {
-      std::set<int32_t> token_rows;
+      std::set<int32_t> drawn_rows;
       MixedOutput want;
       for (size_t i = 0; i < std::size(kYieldingRows); ++i) {
         const auto row = all.logits.begin() + static_cast<long>(i * vocab);
         const auto end = row + static_cast<long>(vocab);
         if ((subset >> i & 1) != 0) {
-          token_rows.insert(kYieldingRows[i]);
+          drawn_rows.insert(kYieldingRows[i]);
           want.tokens.push_back(
-              static_cast<int32_t>(std::max_element(row, end) - row));
+              DrawToken({row, end}, DrawFromRow(kYieldingRows[i]), scratch));
         } else {
           want.logits.insert(want.logits.end(), row, end);
         }
       }
-      const MixedOutput got = MixedStep(*model, *backend, token_rows);
+      const MixedOutput got = MixedStep(*model, *backend, drawn_rows);
       EXPECT_EQ(got.tokens, want.tokens) << subset;
       EXPECT_EQ(got.logits, want.logits) << subset;
     }

@@ -25,7 +25,7 @@ class FakeModel {
       : block_tokens_(block_tokens),
         rows_(static_cast<size_t>(num_blocks) * block_tokens) {}
 
-  // One hash for each row of plan.logit_rows, then of plan.token_rows.
+  // One hash for each row of plan.logit_rows, then of plan.draws.
   std::vector<uint64_t> Execute(const StepPlan& plan) {
     std::vector<uint64_t> hashes(plan.tokens.size());
     for (const SequenceRows& rows : plan.sequences) {
@@ -42,7 +42,9 @@ class FakeModel {
     }
     std::vector<uint64_t> wanted;
     for (const int row : plan.logit_rows) wanted.push_back(hashes[row]);
-    for (const int row : plan.token_rows) wanted.push_back(hashes[row]);
+    for (const TokenDraw& draw : plan.draws) {
+      wanted.push_back(hashes[draw.row]);
+    }
     return wanted;
   }
 
