@@ -237,17 +237,15 @@ class CudaBackend final : public Backend {
     args.sequences = sequences_.view();
     args.sequences.tiles += batch.first;
     args.sequences.num_tiles = batch.count;
-    args.rows = batch.rows;
     args.max_tile_rows = batch.max_tile_rows;
-    args.first_index = sequences_.tiles()[batch.first].first_index;
-    args.splits = batch.splits;
+    args.first_slot = sequences_.tiles()[batch.first].first_slot;
     const size_t floats =
-        batch.rows *
-        AttentionScratchFloats(args.heads, args.kv.head_dim, batch.splits);
+        batch.slots * AttentionSlotFloats(args.heads, args.kv.head_dim);
     ASSIGN_OR_RETURN(void* const scratch,
                      scratch_.Reserve(floats * sizeof(float), *stream_));
     args.scratch = static_cast<float*>(scratch);
-    return stream_->Check(LaunchAttention(args, stream_->get()), "attending");
+    return stream_->Check(LaunchAttention(args, batch.splits, stream_->get()),
+                          "attending");
   }
 
   const CudaBackendOptions options_;
