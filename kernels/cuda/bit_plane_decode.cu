@@ -176,9 +176,8 @@ __device__ __forceinline__ void MultiplyBandAt(
   }
 }
 
-// Block (band, one of those that take the slices in turn). As many as there are
-// slices of one precision: a step of several leaves no block without work where
-// one of a single precision would.
+// Block (band, one of those that take the band's slices in turn): as many as a
+// step of a single precision has slices, so that there none is without work.
 template <int kMaxBits, int kRows>
 __global__ void __launch_bounds__(kThreads)
     DecodeSlicesKernel(BitPlaneWeights weights, DecodeSlices slices,

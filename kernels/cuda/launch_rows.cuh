@@ -1,10 +1,10 @@
-// LaunchRows: how many rows a launch is about.
+// LaunchRows: how many rows a launch is about, for host and device code alike.
 #ifndef ANYPREC_KERNELS_CUDA_LAUNCH_ROWS_CUH_
 #define ANYPREC_KERNELS_CUDA_LAUNCH_ROWS_CUH_
 
-#include <cstdint>
+#include <cuda_runtime_api.h>
 
-#include "kernels/cuda/launch.cuh"
+#include <cstdint>
 
 namespace anyprec {
 
@@ -20,9 +20,7 @@ class LaunchRows {
   // How many the launch must have blocks for.
   int count() const { return count_; }
   // How many there are.
-  __device__ __forceinline__ int live() const {
-    return live_ == nullptr ? count_ : *live_;
-  }
+  __device__ int live() const { return live_ == nullptr ? count_ : *live_; }
 
  private:
   int count_;

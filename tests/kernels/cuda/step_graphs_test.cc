@@ -13,7 +13,6 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "kernels/backend.h"
@@ -244,19 +243,16 @@ TEST_F(StepGraphsTest, EveryStepHasTheBitsThatItHasLaunchByLaunch) {
     for (const auto& step : DecodeSteps()) want.push_back(decoder.Step(step));
     EXPECT_EQ(Graphs(), 0);
   }
-  for (const uint64_t seed : {0, 1}) {
-    SCOPED_TRACE(absl::StrCat("seed ", seed));
-    emulation::ResetDevice();
-    emulation::SetSeed(seed);
-    Decoder decoder({});
-    decoder.Step(Prompts());
-    const auto steps = DecodeSteps();
-    for (size_t i = 0; i < steps.size(); ++i) {
-      EXPECT_TRUE(SameBits(decoder.Step(steps[i]), want[i])) << "step " << i;
-    }
-    EXPECT_EQ(GraphLaunches(), static_cast<int>(steps.size()));
-    EXPECT_LT(Graphs(), static_cast<int>(steps.size()));
+  emulation::ResetDevice();
+  emulation::SetSeed(2);  // another order of threads, and of late copies
+  Decoder decoder({});
+  decoder.Step(Prompts());
+  const auto steps = DecodeSteps();
+  for (size_t i = 0; i < steps.size(); ++i) {
+    EXPECT_TRUE(SameBits(decoder.Step(steps[i]), want[i])) << "step " << i;
   }
+  EXPECT_EQ(GraphLaunches(), static_cast<int>(steps.size()));
+  EXPECT_LT(Graphs(), static_cast<int>(steps.size()));
 }
 
 TEST_F(StepGraphsTest, OneGraphServesEveryMixOfAsManyRowsAndItsHighestBits) {
