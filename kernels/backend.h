@@ -22,6 +22,7 @@
 #include <optional>
 #include <span>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -118,6 +119,16 @@ struct AttentionShape {
   int head_dim = 0;
 };
 
+// What the operations of a step work on, from Embed() to the last layer. Rows
+// are covered once and in order, by sequences and by groups.
+struct StepRows {
+  std::span<const int32_t> tokens;  // of all rows
+  std::span<const SequenceRows> sequences;
+  std::span<const RowGroup> groups;
+  AttentionShape shape;
+  const KvStorage* kv = nullptr;
+};
+
 // Memory that belongs to a device alone.
 struct DeviceMemoryInfo {
   size_t total_bytes = 0;
@@ -167,6 +178,18 @@ class Backend {
 
   virtual absl::StatusOr<std::unique_ptr<KvStorage>> AllocateKv(
       const KvLayout& layout, KvType type) = 0;
+
+  // Calls `operations`, which computes a step: it calls Embed(), Linear(),
+  // RmsNorm(), RopeAndAppendKv(), Attention() and SiluMul(), no others, each
+  // for all rows of `step` and with its very spans.
+  //
+  // A backend may record what is called and, for a later step that calls the
+  // same with other rows, launch the record. It may then call `operations`
+  // twice, and what that enqueues runs once.
+  virtual absl::Status RunStep(const StepRows& /*step*/,
+                               absl::FunctionRef<absl::Status()> operations) {
+    return operations();
+  }
 
   // y[rows, n] = x[rows, k] * W^T, or y += x * W^T where `accumulate`. `groups`
   // are disjoint; rows in no group are left untouched.

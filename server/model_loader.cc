@@ -24,7 +24,7 @@ absl::StatusOr<std::unique_ptr<Backend>> CreateBackend(
     const ServerOptions& options) {
   if (options.device != "cpu") {
     absl::StatusOr<std::unique_ptr<Backend>> cuda =
-        CreateCudaBackend(CudaBackendOptions());
+        CreateCudaBackend({.graphs = options.cuda_graphs});
     // One that is there but fails is no reason to go on without it.
     if (cuda.ok() || options.device == "cuda" ||
         !absl::IsFailedPrecondition(cuda.status())) {

@@ -115,6 +115,9 @@ FlagSet ServerFlags(ServerOptions& options) {
             "in bf16 where the processor has it); fp32 is exact, and the same "
             "on every machine but for rounding.",
             {"int16", "fp32"});
+  flags.Add("cuda_graphs", &options.cuda_graphs,
+            "On CUDA, launch a step of answers as one graph, recorded when a "
+            "step of its size first comes. Answers are the same either way.");
   flags.Add("max_sequences", &options.max_sequences,
             "Sequences that share a step; the others wait.");
   flags.Add("max_queued_requests", &options.max_queued_requests,

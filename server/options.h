@@ -26,6 +26,7 @@ struct ServerOptions {
   int threads = 0;
   bool pin_threads = false;
   std::string compute = "int16";
+  bool cuda_graphs = true;
   int max_sequences = 64;
   int max_queued_requests = 1024;
   double max_queue_time = 60;

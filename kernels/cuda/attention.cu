@@ -21,23 +21,21 @@ static_assert(kSplit <= kThreads, "a thread locates a token");
 // What one split contributes to one query. The output of n splits whose
 // maxima are m_i, sums l_i and outputs o_i is, with m the largest m_i,
 //   sum_i exp(m_i - m) o_i / sum_i exp(m_i - m) l_i.
-struct PartialResults {
-  float* outputs;  // [slots, head_dim]
-  float* maxima;   // [slots]
-  float* sums;     // [slots]
+struct PartialResult {
+  float* output;  // [head_dim]
+  float* maximum;
+  float* sum;
 };
 
-// Slots are [row of the launch, head, split].
-__device__ PartialResults Partials(const AttentionArgs& args) {
-  const int64_t slots =
-      static_cast<int64_t>(args.rows) * args.heads * args.splits;
-  float* const maxima = args.scratch + slots * args.kv.head_dim;
-  return {args.scratch, maxima, maxima + slots};
-}
-
-__device__ int64_t Slot(const AttentionArgs& args, int row, int head,
-                        int split) {
-  return (static_cast<int64_t>(row) * args.heads + head) * args.splits + split;
+// In scratch they are [slot of a tile's row, head, split].
+__device__ PartialResult Partial(const AttentionArgs& args, const RowTile& tile,
+                                 int row, int head, int split) {
+  const int64_t splits = AttentionSplits(tile.position + tile.rows);
+  const int64_t first = tile.first_slot - args.first_slot + row * splits;
+  float* const output =
+      args.scratch +
+      (first * args.heads + head * splits + split) * (args.kv.head_dim + 2);
+  return {output, output + args.kv.head_dim, output + args.kv.head_dim + 1};
 }
 
 // The queries of one KV head in one block.
@@ -46,14 +44,15 @@ struct QueryTile {
   int kv_head;
   int first_head;
   int heads;  // of the group, at most kMaxTileQueries
-  int split_begin;
+  int split;
 
   __device__ int queries() const { return rows.rows * heads; }
   __device__ int row(int query) const { return query / heads; }
   __device__ int head(int query) const { return first_head + query % heads; }
+  __device__ int split_begin() const { return split * kSplit; }
   // Tokens of the split that `query` sees.
   __device__ int Visible(int query) const {
-    const int seen = rows.position + row(query) + 1 - split_begin;
+    const int seen = rows.position + row(query) + 1 - split_begin();
     return seen < 0 ? 0 : seen < kSplit ? seen : kSplit;
   }
 };
@@ -63,17 +62,19 @@ __host__ __device__ int GroupChunks(int heads, int kv_heads) {
   return (heads / kv_heads + kMaxTileQueries - 1) / kMaxTileQueries;
 }
 
-__device__ QueryTile ThisTile(const AttentionArgs& args) {
+// `part`: KV head and chunk of its group.
+__device__ QueryTile MakeQueryTile(const AttentionArgs& args,
+                                   const RowTile& rows, int part, int split) {
   const int group = args.heads / args.kv.kv_heads;
   const int chunks = GroupChunks(args.heads, args.kv.kv_heads);
-  const int chunk = static_cast<int>(blockIdx.y) % chunks;
+  const int chunk = part % chunks;
   QueryTile tile;
-  tile.rows = args.sequences.tiles[blockIdx.x];
-  tile.kv_head = static_cast<int>(blockIdx.y) / chunks;
+  tile.rows = rows;
+  tile.kv_head = part / chunks;
   tile.first_head = tile.kv_head * group + chunk * kMaxTileQueries;
   const int heads_left = group - chunk * kMaxTileQueries;
   tile.heads = heads_left < kMaxTileQueries ? heads_left : kMaxTileQueries;
-  tile.split_begin = static_cast<int>(blockIdx.z) * kSplit;
+  tile.split = split;
   return tile;
 }
 
@@ -118,7 +119,7 @@ class SplitAttention {
     if (token < seen_by_any_) {
       shared_.keys[token] = KeyPiece(
           args_.kv, args_.sequences.block_tables + tile_.rows.first_block,
-          tile_.split_begin + token, tile_.kv_head);
+          tile_.split_begin() + token, tile_.kv_head);
     }
   }
 
@@ -160,9 +161,8 @@ class SplitAttention {
       }
       sum = WarpSum(sum);
       if (lane == 0 && visible > 0) {
-        const int64_t slot = SlotOf(query);
-        Partials(args_).maxima[slot] = maximum;
-        Partials(args_).sums[slot] = sum;
+        *PartialOf(query).maximum = maximum;
+        *PartialOf(query).sum = sum;
       }
     }
   }
@@ -211,7 +211,7 @@ class SplitAttention {
       for (int group = 0; group < groups(); ++group) {
         sum += Output(group, query)[i % head_dim_];
       }
-      Partials(args_).outputs[SlotOf(query) * head_dim_ + i % head_dim_] = sum;
+      PartialOf(query).output[i % head_dim_] = sum;
     }
   }
 
@@ -249,10 +249,9 @@ class SplitAttention {
     return shared_.outputs + (group * kQueries + query) * head_dim_;
   }
 
-  __device__ int64_t SlotOf(int query) const {
-    const int row =
-        tile_.rows.first_index - args_.first_index + tile_.row(query);
-    return Slot(args_, row, tile_.head(query), static_cast<int>(blockIdx.z));
+  __device__ PartialResult PartialOf(int query) const {
+    return Partial(args_, tile_.rows, tile_.row(query), tile_.head(query),
+                   tile_.split);
   }
 
   const AttentionArgs& args_;
@@ -263,12 +262,9 @@ class SplitAttention {
   SplitShared<kQueries>& shared_;
 };
 
-// blockIdx: tile of rows, KV head and chunk of its group, split.
 template <typename Element, int kQueries, int kWidth>
-__global__ void __launch_bounds__(kThreads)
-    AttendToSplitKernel(AttentionArgs args) {
-  const QueryTile tile = ThisTile(args);
-  if (tile.Visible(tile.queries() - 1) == 0) return;
+__device__ void AttendToSplit(const AttentionArgs& args,
+                              const QueryTile& tile) {
   SplitAttention<Element, kQueries, kWidth> attention(args, tile);
   attention.LoadQueries();
   __syncthreads();
@@ -281,30 +277,67 @@ __global__ void __launch_bounds__(kThreads)
   attention.StoreOutputs();
 }
 
+// blockIdx: tile of rows, KV head and chunk of its group, split.
+template <typename Element, int kQueries, int kWidth>
+__global__ void __launch_bounds__(kThreads)
+    AttendToSplitKernel(AttentionArgs args) {
+  const QueryTile tile =
+      MakeQueryTile(args, args.sequences.tiles[blockIdx.x],
+                    static_cast<int>(blockIdx.y), static_cast<int>(blockIdx.z));
+  if (tile.Visible(tile.queries() - 1) == 0) return;
+  AttendToSplit<Element, kQueries, kWidth>(args, tile);
+}
+
+// The last of the tiles whose slots begin at or before `slot`.
+__device__ const RowTile& TileOf(const SequenceTilesView& sequences, int slot) {
+  int first = 0;
+  int count = sequences.num_tiles;
+  while (count > 1) {
+    const int half = count / 2;
+    const bool upper = sequences.tiles[first + half].first_slot <= slot;
+    first += upper ? half : 0;
+    count = upper ? count - half : half;
+  }
+  return sequences.tiles[first];
+}
+
+// blockIdx: KV head and chunk of its group, first slot. Tiles of at most one
+// row, those of none last.
+template <typename Element, int kQueries, int kWidth>
+__global__ void __launch_bounds__(kThreads)
+    AttendToSlotsKernel(AttentionArgs args) {
+  const RowTile& last = args.sequences.tiles[args.sequences.num_tiles - 1];
+  const int slots = last.first_slot + AttentionSlots(last);
+  for (int slot = static_cast<int>(blockIdx.y); slot < slots;
+       slot += static_cast<int>(gridDim.y)) {
+    const RowTile& rows = TileOf(args.sequences, slot);
+    const QueryTile tile = MakeQueryTile(
+        args, rows, static_cast<int>(blockIdx.x), slot - rows.first_slot);
+    AttendToSplit<Element, kQueries, kWidth>(args, tile);
+    __syncthreads();  // before shared memory is written again
+  }
+}
+
 // blockIdx: tile of rows, head.
 __global__ void __launch_bounds__(kThreads)
     CombineSplitsKernel(AttentionArgs args) {
   const RowTile tile = args.sequences.tiles[blockIdx.x];
   const int head = static_cast<int>(blockIdx.y);
   const int head_dim = args.kv.head_dim;
-  const PartialResults partials = Partials(args);
   for (int i = threadIdx.x; i < tile.rows * head_dim; i += kThreads) {
     const int row = i / head_dim;
-    const int splits = (tile.position + row) / kSplit + 1;
-    const int64_t slot =
-        Slot(args, tile.first_index - args.first_index + row, head, 0);
+    const int splits = AttentionSplits(tile.position + row + 1);
     float maximum = -INFINITY;
     for (int split = 0; split < splits; ++split) {
-      maximum = fmaxf(maximum, partials.maxima[slot + split]);
+      maximum = fmaxf(maximum, *Partial(args, tile, row, head, split).maximum);
     }
     float sum = 0;
     float output = 0;
     for (int split = 0; split < splits; ++split) {
-      const float weight = expf(partials.maxima[slot + split] - maximum);
-      sum = fmaf(weight, partials.sums[slot + split], sum);
-      output = fmaf(weight,
-                    partials.outputs[(slot + split) * head_dim + i % head_dim],
-                    output);
+      const PartialResult partial = Partial(args, tile, row, head, split);
+      const float weight = expf(*partial.maximum - maximum);
+      sum = fmaf(weight, *partial.sum, sum);
+      output = fmaf(weight, partial.output[i % head_dim], output);
     }
     const int64_t out_row =
         static_cast<int64_t>(tile.first_row + row) * args.heads + head;
@@ -312,39 +345,78 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-template <typename Element, int kQueries>
-cudaError_t LaunchSplits(const AttentionArgs& args, cudaStream_t stream) {
-  const int chunks = GroupChunks(args.heads, args.kv.kv_heads);
-  const dim3 grid = {static_cast<unsigned>(args.sequences.num_tiles),
-                     static_cast<unsigned>(args.kv.kv_heads * chunks),
-                     static_cast<unsigned>(args.splits)};
-  return Launch(args.kv.head_dim % 8 == 0
-                    ? AttendToSplitKernel<Element, kQueries, 8>
-                    : AttendToSplitKernel<Element, kQueries, 2>,
-                grid, kThreads, 0, stream, args);
+// A kernel over splits and its grid, by the size of its tiles and elements.
+enum class Grid { kSplits, kSlots };
+
+template <Grid kGrid, typename Element, int kQueries>
+cudaError_t LaunchSplits(const AttentionArgs& args, dim3 grid,
+                         cudaStream_t stream) {
+  const auto by_width = [&](auto wide, auto narrow) {
+    return Launch(args.kv.head_dim % 8 == 0 ? wide : narrow, grid, kThreads, 0,
+                  stream, args);
+  };
+  if constexpr (kGrid == Grid::kSplits) {
+    return by_width(&AttendToSplitKernel<Element, kQueries, 8>,
+                    &AttendToSplitKernel<Element, kQueries, 2>);
+  } else {
+    return by_width(&AttendToSlotsKernel<Element, kQueries, 8>,
+                    &AttendToSlotsKernel<Element, kQueries, 2>);
+  }
 }
 
 // The fewest queries that every tile's fit into: a single decode of a model
 // without query groups should not pay for eight.
-template <typename Element>
-cudaError_t LaunchSplitsOf(const AttentionArgs& args, cudaStream_t stream) {
+template <Grid kGrid, typename Element>
+cudaError_t LaunchSplitsOf(const AttentionArgs& args, dim3 grid,
+                           cudaStream_t stream) {
   const int queries = args.max_tile_rows *
                       std::min(kMaxTileQueries, args.heads / args.kv.kv_heads);
-  if (queries == 1) return LaunchSplits<Element, 1>(args, stream);
-  if (queries <= 4) return LaunchSplits<Element, 4>(args, stream);
-  return LaunchSplits<Element, kMaxTileQueries>(args, stream);
+  if (queries == 1) {
+    return LaunchSplits<kGrid, Element, 1>(args, grid, stream);
+  }
+  if (queries <= 4) {
+    return LaunchSplits<kGrid, Element, 4>(args, grid, stream);
+  }
+  return LaunchSplits<kGrid, Element, kMaxTileQueries>(args, grid, stream);
+}
+
+template <Grid kGrid>
+cudaError_t LaunchBoth(const AttentionArgs& args, dim3 grid,
+                       cudaStream_t stream) {
+  const cudaError_t error =
+      args.kv.half ? LaunchSplitsOf<kGrid, __half>(args, grid, stream)
+                   : LaunchSplitsOf<kGrid, float>(args, grid, stream);
+  if (error != cudaSuccess) return error;
+  const dim3 combine = {static_cast<unsigned>(args.sequences.num_tiles),
+                        static_cast<unsigned>(args.heads), 1};
+  return Launch(CombineSplitsKernel, combine, kThreads, 0, stream, args);
+}
+
+// KV heads, and chunks of their groups.
+unsigned Parts(const AttentionArgs& args) {
+  return args.kv.kv_heads * GroupChunks(args.heads, args.kv.kv_heads);
 }
 
 }  // namespace
 
-cudaError_t LaunchAttention(const AttentionArgs& args, cudaStream_t stream) {
+cudaError_t LaunchAttention(const AttentionArgs& args, int splits,
+                            cudaStream_t stream) {
   if (args.sequences.num_tiles == 0) return cudaSuccess;
-  const cudaError_t error = args.kv.half ? LaunchSplitsOf<__half>(args, stream)
-                                         : LaunchSplitsOf<float>(args, stream);
-  if (error != cudaSuccess) return error;
   const dim3 grid = {static_cast<unsigned>(args.sequences.num_tiles),
-                     static_cast<unsigned>(args.heads), 1};
-  return Launch(CombineSplitsKernel, grid, kThreads, 0, stream, args);
+                     Parts(args), static_cast<unsigned>(splits)};
+  return LaunchBoth<Grid::kSplits>(args, grid, stream);
+}
+
+cudaError_t LaunchDecodeAttention(const AttentionArgs& args, int max_splits,
+                                  cudaStream_t stream) {
+  // About what fits some 130 multiprocessors at once: 8 blocks each. Fewer
+  // would leave some idle; more would begin only to find nothing to do where
+  // contexts are short.
+  constexpr unsigned kBlocks = 1024;
+  const unsigned slots = args.sequences.num_tiles * max_splits;
+  const dim3 grid = {Parts(args),
+                     std::min(slots, std::max(1u, kBlocks / Parts(args))), 1};
+  return LaunchBoth<Grid::kSlots>(args, grid, stream);
 }
 
 }  // namespace anyprec

@@ -38,33 +38,46 @@ inline int MaxTileRows(int heads, int kv_heads) {
 }
 
 // Splits that hold the positions [0, positions).
-inline int AttentionSplits(int positions) {
+constexpr int AttentionSplits(int positions) {
   return (positions + kAttentionSplitTokens - 1) / kAttentionSplitTokens;
 }
 
-// Floats that each row of a launch needs in AttentionArgs::scratch.
-inline size_t AttentionScratchFloats(int heads, int head_dim, int splits) {
-  return static_cast<size_t>(heads) * splits * (head_dim + 2);
+// A slot holds what one split contributes to all heads of one row. A tile has
+// one for each of its rows and each split that the last of them sees.
+constexpr int AttentionSlots(const RowTile& tile) {
+  return tile.rows * AttentionSplits(tile.position + tile.rows);
+}
+
+// Of a slot in AttentionArgs::scratch.
+inline size_t AttentionSlotFloats(int heads, int head_dim) {
+  return static_cast<size_t>(heads) * (head_dim + 2);
 }
 
 struct AttentionArgs {
   SequenceTilesView sequences;  // num_tiles of them, from `tiles` on
-  int rows = 0;                 // of all these tiles
   int max_tile_rows = 0;        // at most MaxTileRows(heads, kv.kv_heads)
-  int first_index = 0;          // of the first tile
-  int splits = 0;               // AttentionSplits() of the longest sequence
+  int first_slot = 0;           // of the first tile
   KvLayerView kv;               // head_dim even, at most kMaxAttentionHeadDim
   int heads = 0;                // a multiple of kv.kv_heads
   const float* qkv = nullptr;   // [.., (heads + 2 kv_heads) head_dim], rotated
   float* y = nullptr;           // [.., heads * head_dim]
-  // rows * AttentionScratchFloats(), free until the launch has run.
+  // AttentionSlotFloats() for each slot of the tiles, free until the launch has
+  // run.
   float* scratch = nullptr;
 };
 
 // y = softmax(q . keys / sqrt(head_dim)) values, for each head of each row of
 // the tiles, over the positions up to its own. Enqueues on `stream`; returns
 // the launches' own errors.
-cudaError_t LaunchAttention(const AttentionArgs& args, cudaStream_t stream);
+//   splits  AttentionSplits() of the longest sequence
+cudaError_t LaunchAttention(const AttentionArgs& args, int splits,
+                            cudaStream_t stream);
+
+// The same for tiles of at most one row whose positions the device alone knows:
+// a launch for a graph. Blocks take the splits in turn.
+//   max_splits  AttentionSplits() of the longest sequence that there can be
+cudaError_t LaunchDecodeAttention(const AttentionArgs& args, int max_splits,
+                                  cudaStream_t stream);
 
 }  // namespace anyprec
 

@@ -35,7 +35,7 @@ struct DecodeShared {
   float sums[kWarps][kRows][kTileRows];
 };
 
-// The activations of a block's rows; what lies outside counts as zero.
+// The activations of a block's rows; columns beyond the last count as zero.
 struct Activations {
   const float* x;  // [rows, k]
   int rows;
@@ -51,8 +51,9 @@ __device__ __forceinline__ void StageHalf(
   __syncwarp();  // the half before has been read
 #pragma unroll
   for (int m = 0; m < kRows; ++m) {
+    if (m >= in.rows) continue;
     float4 values = {0, 0, 0, 0};
-    if (m < in.rows && column < in.k) {
+    if (column < in.k) {
       values = *reinterpret_cast<const float4*>(
           in.x + static_cast<size_t>(m) * in.k + column);
     }
@@ -62,10 +63,10 @@ __device__ __forceinline__ void StageHalf(
 }
 
 // Adds the products of the lane's 2 x 32 weights in half a tile to
-// sums[row g or g + 8][m].
+// sums[row g or g + 8][m], for m < rows.
 template <int kBits, int kRows>
 __device__ __forceinline__ void AddHalf(
-    const TilePieces<kBits>& pieces, int half, int lane,
+    const TilePieces<kBits>& pieces, int half, int lane, int rows,
     const uint16_t* codebooks,
     const float (&staged)[kRows][kHalfWords][kWordPitch],
     float (&sums)[2][kRows]) {
@@ -82,6 +83,7 @@ __device__ __forceinline__ void AddHalf(
     }
 #pragma unroll
     for (int m = 0; m < kRows; ++m) {
+      if (m >= rows) continue;
 #pragma unroll
       for (int i = 0; i < 8; i += 4) {
         const float4 x = *reinterpret_cast<const float4*>(
@@ -109,18 +111,15 @@ __device__ __forceinline__ void StoreWarpSums(float (&sums)[2][kRows], int lane,
   }
 }
 
-// Block (band, slice of kRows rows of x).
-template <int kBits, int kRows>
-__global__ void __launch_bounds__(kThreads)
-    DecodeKernel(BitPlaneWeights weights, const float* x, int rows, float* y,
-                 bool accumulate) {
-  auto& shared = StaticShared<DecodeShared<kBits, kRows>>();
+// The block's band of W times the rows of `in`, of which there are up to kRows.
+//   y  [in.rows, n]
+template <int kBits, int kMaxBits, int kRows>
+__device__ __forceinline__ void MultiplyBand(
+    const BitPlaneWeights& weights, const Activations& in, float* y,
+    bool accumulate, DecodeShared<kMaxBits, kRows>& shared) {
   const int warp = threadIdx.x / 32;
   const int lane = threadIdx.x % 32;
   const int band = blockIdx.x;
-  const int first_row = blockIdx.y * kRows;
-  const Activations in = {x + static_cast<size_t>(first_row) * weights.k,
-                          rows - first_row, weights.k};
   LoadCodebooks<kBits>(weights, band, shared.codebooks);
   __syncthreads();
 
@@ -133,7 +132,7 @@ __global__ void __launch_bounds__(kThreads)
     for (int half = 0; half < 2; ++half) {
       StageHalf<kRows>(in, tile * kTileColumns + half * kTileColumns / 2, lane,
                        shared.x[warp]);
-      AddHalf<kBits, kRows>(pieces, half, lane, shared.codebooks,
+      AddHalf<kBits, kRows>(pieces, half, lane, in.rows, shared.codebooks,
                             shared.x[warp], sums);
     }
   }
@@ -147,10 +146,56 @@ __global__ void __launch_bounds__(kThreads)
   for (int i = 0; i < kWarps; ++i) {
     sum += shared.sums[i][m][threadIdx.x % kTileRows];
   }
-  float& out = y[static_cast<size_t>(first_row + m) * weights.n + row];
+  float& out = y[static_cast<size_t>(m) * weights.n + row];
   out = accumulate ? out + sum : sum;
 }
 static_assert(kMaxRows * kTileRows <= kThreads);
+
+// Block (band, slice of kRows rows of x).
+template <int kBits, int kRows>
+__global__ void __launch_bounds__(kThreads)
+    DecodeKernel(BitPlaneWeights weights, const float* x, int rows, float* y,
+                 bool accumulate) {
+  const int first_row = blockIdx.y * kRows;
+  const Activations in = {x + static_cast<size_t>(first_row) * weights.k,
+                          rows - first_row, weights.k};
+  MultiplyBand<kBits>(weights, in,
+                      y + static_cast<size_t>(first_row) * weights.n,
+                      accumulate, StaticShared<DecodeShared<kBits, kRows>>());
+}
+
+// MultiplyBand() at `precision`, from kBits up to kMaxBits.
+template <int kBits, int kMaxBits, int kRows>
+__device__ __forceinline__ void MultiplyBandAt(
+    int precision, const BitPlaneWeights& weights, const Activations& in,
+    float* y, bool accumulate, DecodeShared<kMaxBits, kRows>& shared) {
+  if (precision == kBits) {
+    MultiplyBand<kBits>(weights, in, y, accumulate, shared);
+  } else if constexpr (kBits < kMaxBits) {
+    MultiplyBandAt<kBits + 1>(precision, weights, in, y, accumulate, shared);
+  }
+}
+
+// Block (band, one of those that take the band's slices in turn): as many as a
+// step of a single precision has slices, so that there none is without work.
+template <int kMaxBits, int kRows>
+__global__ void __launch_bounds__(kThreads)
+    DecodeSlicesKernel(BitPlaneWeights weights, DecodeSlices slices,
+                       const float* x, float* y, bool accumulate) {
+  auto& shared = StaticShared<DecodeShared<kMaxBits, kRows>>();
+  const int count = *slices.count;
+  for (int i = blockIdx.y; i < count; i += gridDim.y) {
+    const DecodeSlice slice = slices.slices[i];
+    const Activations in = {
+        x + static_cast<size_t>(slice.first_row) * weights.k, slice.rows,
+        weights.k};
+    MultiplyBandAt<kMinBits>(
+        slice.precision, weights, in,
+        y + static_cast<size_t>(slice.first_row) * weights.n, accumulate,
+        shared);
+    __syncthreads();  // before shared memory is written again
+  }
+}
 
 template <int kRows>
 cudaError_t LaunchDecode(const BitPlaneWeights& weights, int precision,
@@ -163,20 +208,53 @@ cudaError_t LaunchDecode(const BitPlaneWeights& weights, int precision,
   });
 }
 
+template <int kRows>
+cudaError_t LaunchDecodeSlices(const BitPlaneWeights& weights,
+                               const DecodeSlices& slices, const float* x,
+                               float* y, bool accumulate, cudaStream_t stream) {
+  const dim3 grid(BandCount(weights.n), (slices.max_rows + kRows - 1) / kRows);
+  return WithPrecision(slices.max_precision, [&](auto bits) {
+    return Launch(&DecodeSlicesKernel<bits(), kRows>, grid, dim3(kThreads), 0,
+                  stream, weights, slices, x, y, accumulate);
+  });
+}
+
+void CheckAlignment(const float* x) {
+  ANYPREC_CHECK(reinterpret_cast<uintptr_t>(x) % sizeof(float4) == 0)
+      << "activations at " << x << " are not aligned";
+}
+
 }  // namespace
 
 cudaError_t DecodeBitPlanes(const BitPlaneWeights& weights, int precision,
                             const float* x, int rows, float* y, bool accumulate,
                             cudaStream_t stream) {
   CheckBitPlanes(weights, precision);
-  ANYPREC_CHECK(reinterpret_cast<uintptr_t>(x) % sizeof(float4) == 0)
-      << "activations at " << x << " are not aligned";
+  CheckAlignment(x);
   if (rows == 0) return cudaSuccess;
   const auto launch = rows == 1   ? &LaunchDecode<1>
                       : rows == 2 ? &LaunchDecode<2>
                       : rows <= 4 ? &LaunchDecode<4>
                                   : &LaunchDecode<kMaxRows>;
   return launch(weights, precision, x, rows, y, accumulate, stream);
+}
+
+int MaxSliceRows(int max_rows) {
+  return max_rows <= 1 ? 1 : max_rows <= 4 ? 4 : kMaxRows;
+}
+
+cudaError_t DecodeBitPlaneSlices(const BitPlaneWeights& weights,
+                                 const DecodeSlices& slices, const float* x,
+                                 float* y, bool accumulate,
+                                 cudaStream_t stream) {
+  CheckBitPlanes(weights, slices.max_precision);
+  CheckAlignment(x);
+  if (slices.max_rows == 0) return cudaSuccess;
+  const int slice_rows = MaxSliceRows(slices.max_rows);
+  const auto launch = slice_rows == 1   ? &LaunchDecodeSlices<1>
+                      : slice_rows == 4 ? &LaunchDecodeSlices<4>
+                                        : &LaunchDecodeSlices<kMaxRows>;
+  return launch(weights, slices, x, y, accumulate, stream);
 }
 
 }  // namespace anyprec

@@ -9,6 +9,8 @@
 
 #include <cuda_runtime_api.h>
 
+#include <cstdint>
+
 #include "kernels/cuda/bit_plane_weights.h"
 
 namespace anyprec {
@@ -22,6 +24,34 @@ namespace anyprec {
 cudaError_t DecodeBitPlanes(const BitPlaneWeights& weights, int precision,
                             const float* x, int rows, float* y, bool accumulate,
                             cudaStream_t stream);
+
+// Consecutive rows of one precision.
+struct DecodeSlice {
+  int32_t first_row;
+  int32_t rows;  // at most MaxSliceRows()
+  int32_t precision;
+};
+
+// The most rows of a slice, where a step has up to `max_rows`.
+int MaxSliceRows(int max_rows);
+
+// Slices of up to MaxSliceRows(max_rows) rows, in device memory.
+struct DecodeSlices {
+  const DecodeSlice* slices = nullptr;
+  const int32_t* count = nullptr;
+  int max_rows = 0;       // of all slices together
+  int max_precision = 0;  // the highest that a slice may have
+};
+
+// The same for rows of several precisions in one launch, which reads the slices
+// when it runs. A row's result has the same bits either way.
+//   x  [.., k]   y  [.., n]   of which the slices name rows
+// REQUIRES: planes [0, max_precision), and the codebooks of the slices'
+// precisions.
+cudaError_t DecodeBitPlaneSlices(const BitPlaneWeights& weights,
+                                 const DecodeSlices& slices, const float* x,
+                                 float* y, bool accumulate,
+                                 cudaStream_t stream);
 
 }  // namespace anyprec
 

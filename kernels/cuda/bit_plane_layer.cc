@@ -13,6 +13,7 @@
 #include "kernels/cuda/bit_plane_weights.h"
 #include "kernels/cuda/device_memory.h"
 #include "kernels/cuda/random_fill.cuh"
+#include "kernels/cuda/step_table.h"
 #include "kernels/cuda/weight_tiles.h"
 #include "kernels/status_macros.h"
 #include "kernels/validation.h"
@@ -58,6 +59,13 @@ class BitPlaneLayer final : public LinearLayer {
   absl::Status Multiply(const RowGroup& group, const float* x, float* y,
                         bool accumulate, ScratchMemory& scratch,
                         CudaStream& stream) const override;
+  absl::Status MultiplyTable(const StepTableView& table, const float* x,
+                             float* y, bool accumulate,
+                             CudaStream& stream) const override {
+    return stream.Check(DecodeBitPlaneSlices(view_, table.slices, x, y,
+                                             accumulate, stream.get()),
+                        "multiplying decode rows by bit planes");
+  }
 
  private:
   // Memory for a plane in tile order, a precision's padded centroids.

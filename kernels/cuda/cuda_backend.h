@@ -21,6 +21,10 @@ struct CudaBackendOptions {
   // of 8 rows need more. 64 MiB are 16 decode rows of 32 heads of 128 at a
   // context of 30,000 tokens; more rows than fit take turns.
   size_t attention_scratch_bytes = size_t{64} << 20;
+  // Whether steps of decode rows run as CUDA graphs (step_graphs.h), which
+  // saves the time between launches; results are the same. Off to look at
+  // single launches.
+  bool graphs = true;
 };
 
 // FAILED_PRECONDITION in a build without CUDA, and where there is no driver, no

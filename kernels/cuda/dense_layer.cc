@@ -113,7 +113,16 @@ absl::Status DenseLayer::Multiply(const RowGroup& group, const float* x,
                       "multiplying by a dense layer");
 }
 
-absl::Status DenseLayer::Embed(const int32_t* ids, int count, float* y,
+absl::Status DenseLayer::MultiplyTable(const StepTableView& table,
+                                       const float* x, float* y,
+                                       bool accumulate,
+                                       CudaStream& stream) const {
+  return stream.Check(
+      MultiplyDense(view_, x, table.rows, y, accumulate, stream.get()),
+      "multiplying by a dense layer");
+}
+
+absl::Status DenseLayer::Embed(const int32_t* ids, LaunchRows count, float* y,
                                CudaStream& stream) const {
   return stream.Check(EmbedDense(view_, ids, count, y, stream.get()),
                       "looking up embeddings");

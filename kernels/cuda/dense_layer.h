@@ -16,8 +16,10 @@
 #include "kernels/cuda/cuda_stream.h"
 #include "kernels/cuda/dense_matmul.cuh"
 #include "kernels/cuda/device_memory.h"
+#include "kernels/cuda/launch_rows.cuh"
 #include "kernels/cuda/linear_layer.h"
 #include "kernels/cuda/scratch_memory.h"
+#include "kernels/cuda/step_table.h"
 #include "kernels/random_layer.h"
 
 namespace anyprec {
@@ -45,10 +47,13 @@ class DenseLayer final : public LinearLayer {
   absl::Status Multiply(const RowGroup& group, const float* x, float* y,
                         bool accumulate, ScratchMemory& scratch,
                         CudaStream& stream) const override;
+  absl::Status MultiplyTable(const StepTableView& table, const float* x,
+                             float* y, bool accumulate,
+                             CudaStream& stream) const override;
 
   // Enqueues y[i] = W[ids[i]].
   //   ids  [count], device memory
-  absl::Status Embed(const int32_t* ids, int count, float* y,
+  absl::Status Embed(const int32_t* ids, LaunchRows count, float* y,
                      CudaStream& stream) const;
 
   const DenseWeights& view() const { return view_; }

@@ -124,12 +124,14 @@ __device__ __forceinline__ float SumOverWarp(float (&sums)[kCount], int lane) {
 template <class Element, int kRows, bool kAligned>
 __global__ void __launch_bounds__(kThreads)
     MultiplyKernel(const Element* w, const float* row_scales, int n, int k,
-                   const float* x, int rows, float* y, bool accumulate) {
+                   const float* x, LaunchRows launch_rows, float* y,
+                   bool accumulate) {
+  const int rows = launch_rows.live();
   const int lane = threadIdx.x % 32;
   const int first_output =
       (blockIdx.x * kWarps + static_cast<int>(threadIdx.x) / 32) * kOutputs;
-  if (first_output >= n) return;
   const int first_row = blockIdx.y * kRows;
+  if (first_output >= n || first_row >= rows) return;
   x += static_cast<size_t>(first_row) * k;
   OutputRows<Element> outputs;
 #pragma unroll
@@ -159,7 +161,8 @@ __global__ void __launch_bounds__(kThreads)
 template <class Element>
 __global__ void __launch_bounds__(kThreads)
     EmbedKernel(const Element* w, const float* row_scales, int k,
-                const int32_t* ids, float* y) {
+                const int32_t* ids, LaunchRows count, float* y) {
+  if (static_cast<int>(blockIdx.x) >= count.live()) return;
   const int32_t id = ids[blockIdx.x];
   const Element* row = w + static_cast<size_t>(id) * k;
   y += static_cast<size_t>(blockIdx.x) * k;
@@ -193,7 +196,7 @@ cudaError_t WithElements(const DenseWeights& weights,
 // The arguments of one product beside the weights.
 struct Product {
   const float* x;
-  int rows;
+  LaunchRows rows;
   float* y;
   bool accumulate;
   cudaStream_t stream;
@@ -204,7 +207,7 @@ cudaError_t LaunchMultiply(const DenseWeights& weights,
                            const Product& product) {
   constexpr int kBlockOutputs = kWarps * kOutputs;
   const dim3 grid((weights.n + kBlockOutputs - 1) / kBlockOutputs,
-                  (product.rows + kRows - 1) / kRows);
+                  (product.rows.count() + kRows - 1) / kRows);
   return WithElements(weights, [&](auto* data) {
     using Element = std::remove_const_t<std::remove_pointer_t<decltype(data)>>;
     return Launch(&MultiplyKernel<Element, kRows, kAligned>, grid,
@@ -217,7 +220,7 @@ cudaError_t LaunchMultiply(const DenseWeights& weights,
 template <bool kAligned>
 cudaError_t LaunchMultiply(const DenseWeights& weights,
                            const Product& product) {
-  const int rows = product.rows;
+  const int rows = product.rows.count();
   if (rows == 1) return LaunchMultiply<1, kAligned>(weights, product);
   if (rows == 2) return LaunchMultiply<2, kAligned>(weights, product);
   if (rows <= 4) return LaunchMultiply<4, kAligned>(weights, product);
@@ -247,21 +250,22 @@ size_t ElementBytes(DenseMatrix::Type type) {
   return 0;
 }
 
-cudaError_t MultiplyDense(const DenseWeights& weights, const float* x, int rows,
-                          float* y, bool accumulate, cudaStream_t stream) {
-  if (rows == 0) return cudaSuccess;
+cudaError_t MultiplyDense(const DenseWeights& weights, const float* x,
+                          LaunchRows rows, float* y, bool accumulate,
+                          cudaStream_t stream) {
+  if (rows.count() == 0) return cudaSuccess;
   const Product product = {x, rows, y, accumulate, stream};
   return RowsAreAligned(weights, x) ? LaunchMultiply<true>(weights, product)
                                     : LaunchMultiply<false>(weights, product);
 }
 
 cudaError_t EmbedDense(const DenseWeights& weights, const int32_t* ids,
-                       int count, float* y, cudaStream_t stream) {
-  if (count == 0) return cudaSuccess;
+                       LaunchRows count, float* y, cudaStream_t stream) {
+  if (count.count() == 0) return cudaSuccess;
   return WithElements(weights, [&](auto* data) {
     using Element = std::remove_const_t<std::remove_pointer_t<decltype(data)>>;
-    return Launch(&EmbedKernel<Element>, dim3(count), dim3(kThreads), 0, stream,
-                  data, weights.row_scales, weights.k, ids, y);
+    return Launch(&EmbedKernel<Element>, dim3(count.count()), dim3(kThreads), 0,
+                  stream, data, weights.row_scales, weights.k, ids, count, y);
   });
 }
 

@@ -12,6 +12,7 @@
 #include <cstdint>
 
 #include "kernels/backend.h"
+#include "kernels/cuda/launch_rows.cuh"
 
 namespace anyprec {
 
@@ -33,15 +34,16 @@ struct DenseWeights {
 // Enqueues on `stream` and may return before y is written. Reads 16 bytes at a
 // time where rows of W and x begin at multiples of 16 bytes; the result is the
 // same where not.
-cudaError_t MultiplyDense(const DenseWeights& weights, const float* x, int rows,
-                          float* y, bool accumulate, cudaStream_t stream);
+cudaError_t MultiplyDense(const DenseWeights& weights, const float* x,
+                          LaunchRows rows, float* y, bool accumulate,
+                          cudaStream_t stream);
 
 // y[i] = W[ids[i]] for i in [0, count).
 //   ids  [count]     in GPU memory, each in [0, n)
 //   y    [count, k]  fp32
 // Enqueues on `stream` and may return before y is written.
 cudaError_t EmbedDense(const DenseWeights& weights, const int32_t* ids,
-                       int count, float* y, cudaStream_t stream);
+                       LaunchRows count, float* y, cudaStream_t stream);
 
 }  // namespace anyprec
 

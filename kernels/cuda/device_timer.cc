@@ -37,32 +37,4 @@ absl::StatusOr<double> DeviceTimer::Time(
   return ms * 1e-3;
 }
 
-absl::StatusOr<std::unique_ptr<RecordedWork>> RecordedWork::Record(
-    CudaStream& stream, absl::FunctionRef<absl::Status()> enqueue) {
-  auto work = absl::WrapUnique(new RecordedWork);
-  RETURN_IF_ERROR(stream.Check(
-      cudaStreamBeginCapture(stream.get(), cudaStreamCaptureModeThreadLocal),
-      "beginning a graph"));
-  const absl::Status enqueued = enqueue();
-  // Ended in any case: a stream left recording could not go on.
-  const absl::Status ended = stream.Check(
-      cudaStreamEndCapture(stream.get(), &work->graph_), "ending a graph");
-  RETURN_IF_ERROR(enqueued);
-  RETURN_IF_ERROR(ended);
-  RETURN_IF_ERROR(stream.Check(
-      cudaGraphInstantiate(&work->executable_, work->graph_, /*flags=*/0),
-      "instantiating a graph"));
-  return work;
-}
-
-RecordedWork::~RecordedWork() {
-  if (executable_ != nullptr) cudaGraphExecDestroy(executable_);
-  if (graph_ != nullptr) cudaGraphDestroy(graph_);
-}
-
-absl::Status RecordedWork::Launch(CudaStream& stream) {
-  return stream.Check(cudaGraphLaunch(executable_, stream.get()),
-                      "launching a graph");
-}
-
 }  // namespace anyprec

@@ -1,5 +1,4 @@
-// Times on the device, for benchmarks: events around what is enqueued, as plain
-// launches or as one CUDA graph.
+// Times on the device, for benchmarks: events around what is enqueued.
 #ifndef ANYPREC_KERNELS_CUDA_DEVICE_TIMER_H_
 #define ANYPREC_KERNELS_CUDA_DEVICE_TIMER_H_
 
@@ -35,27 +34,6 @@ class DeviceTimer {
   CudaStream& stream_;
   cudaEvent_t begin_ = nullptr;
   cudaEvent_t end_ = nullptr;
-};
-
-// Work that can be launched again. Thread-compatible.
-class RecordedWork {
- public:
-  // Records what `enqueue` puts on the stream instead of running it. It must
-  // have run before, so that nothing is allocated while it is recorded.
-  static absl::StatusOr<std::unique_ptr<RecordedWork>> Record(
-      CudaStream& stream, absl::FunctionRef<absl::Status()> enqueue);
-  ~RecordedWork();
-
-  RecordedWork(const RecordedWork&) = delete;
-  RecordedWork& operator=(const RecordedWork&) = delete;
-
-  absl::Status Launch(CudaStream& stream);
-
- private:
-  RecordedWork() = default;
-
-  cudaGraph_t graph_ = nullptr;
-  cudaGraphExec_t executable_ = nullptr;
 };
 
 }  // namespace anyprec

@@ -3,6 +3,7 @@
 #define ANYPREC_KERNELS_CUDA_KV_STORAGE_H_
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <utility>
 
@@ -10,6 +11,7 @@
 #include "kernels/backend.h"
 #include "kernels/cuda/cuda_stream.h"
 #include "kernels/cuda/device_memory.h"
+#include "kernels/cuda/object_id.h"
 #include "kernels/cuda/paged_kv.cuh"
 
 namespace anyprec {
@@ -28,10 +30,14 @@ class DeviceKv final : public KvStorage {
 
   KvLayerView layer(int layer) const;
 
+  // No other cache's.
+  uint64_t id() const { return id_; }
+
  private:
   DeviceKv(const KvLayout& layout, KvType type, DeviceMemory memory)
       : layout_(layout), type_(type), memory_(std::move(memory)) {}
 
+  const uint64_t id_ = NextObjectId();
   const KvLayout layout_;
   const KvType type_;
   const DeviceMemory memory_;

@@ -11,6 +11,7 @@
 #include <cuda_runtime_api.h>
 
 #include <tuple>
+#include <vector>
 
 #include "kernels/cuda/emulation/builtins.h"
 #include "kernels/cuda/emulation/runtime.h"
@@ -66,8 +67,15 @@ cudaError_t Launch(void (*kernel)(Params...), dim3 grid, dim3 block,
   return cudaLaunchKernelEx(&config, kernel, static_cast<Params>(args)...);
 #else
   const std::tuple<Params...> params(args...);
-  return emulation::Launch(grid, block, shared_bytes, stream,
-                           [kernel, params] { std::apply(kernel, params); });
+  std::vector<const void*> words;
+  std::apply(
+      [&](const Params&... param) {
+        (emulation::AppendWords(param, words), ...);
+      },
+      params);
+  return emulation::Launch(
+      grid, block, shared_bytes, stream,
+      [kernel, params] { std::apply(kernel, params); }, words);
 #endif
 }
 

@@ -4,10 +4,14 @@
 #ifndef ANYPREC_KERNELS_CUDA_LINEAR_LAYER_H_
 #define ANYPREC_KERNELS_CUDA_LINEAR_LAYER_H_
 
+#include <cstdint>
+
 #include "absl/status/status.h"
 #include "kernels/backend.h"
 #include "kernels/cuda/cuda_stream.h"
+#include "kernels/cuda/object_id.h"
 #include "kernels/cuda/scratch_memory.h"
+#include "kernels/cuda/step_table.h"
 
 namespace anyprec {
 
@@ -20,6 +24,17 @@ class LinearLayer : public LinearWeights {
   virtual absl::Status Multiply(const RowGroup& group, const float* x, float* y,
                                 bool accumulate, ScratchMemory& scratch,
                                 CudaStream& stream) const = 0;
+
+  // The same for all rows of a step in a table, decode rows; allocates nothing.
+  virtual absl::Status MultiplyTable(const StepTableView& table, const float* x,
+                                     float* y, bool accumulate,
+                                     CudaStream& stream) const = 0;
+
+  // No other layer's.
+  uint64_t id() const { return id_; }
+
+ private:
+  const uint64_t id_ = NextObjectId();
 };
 
 }  // namespace anyprec

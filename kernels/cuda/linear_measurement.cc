@@ -15,6 +15,7 @@
 #include "kernels/cuda/dense_layer.h"
 #include "kernels/cuda/device_memory.h"
 #include "kernels/cuda/device_timer.h"
+#include "kernels/cuda/recorded_work.h"
 #include "kernels/cuda/scratch_memory.h"
 #include "kernels/random_layer.h"
 #include "kernels/status_macros.h"
@@ -161,7 +162,8 @@ class Contender {
     RETURN_IF_ERROR(enqueue_());
     if (graph) {
       RETURN_IF_ERROR(stream_.Synchronize());
-      ASSIGN_OR_RETURN(recorded_, RecordedWork::Record(stream_, enqueue_));
+      ASSIGN_OR_RETURN(recorded_,
+                       RecordedWork::Record("a product", stream_, enqueue_));
       RETURN_IF_ERROR(recorded_->Launch(stream_));
     }
     return stream_.Synchronize();

@@ -10,16 +10,16 @@ namespace anyprec {
 // Consecutive rows of one sequence that a thread block takes together.
 struct RowTile {
   int32_t first_row;    // in the activation matrices
-  int32_t rows;         // at least 1
+  int32_t rows;         // none in a tile that only fills up a launch
   int32_t position;     // of the first row; the others follow it
   int32_t first_block;  // where the sequence's table begins in block_tables
-  int32_t first_index;  // rows of all tiles before this one
+  int32_t first_slot;   // slots of attention (attention.cuh) of tiles before
 };
 
 inline bool operator==(const RowTile& a, const RowTile& b) {
   return a.first_row == b.first_row && a.rows == b.rows &&
          a.position == b.position && a.first_block == b.first_block &&
-         a.first_index == b.first_index;
+         a.first_slot == b.first_slot;
 }
 
 struct SequenceTilesView {

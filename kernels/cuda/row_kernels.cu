@@ -37,8 +37,9 @@ __device__ float BlockSum(float value) {
 // A block is a row. x and y may be the same: an element is overwritten only by
 // the thread that reads it.
 __global__ void __launch_bounds__(kThreads)
-    RmsNormKernel(const float* x, const float* weight, int n, float epsilon,
-                  float* y) {
+    RmsNormKernel(const float* x, const float* weight, LaunchRows rows, int n,
+                  float epsilon, float* y) {
+  if (static_cast<int>(blockIdx.x) >= rows.live()) return;
   x += static_cast<int64_t>(blockIdx.x) * n;
   y += static_cast<int64_t>(blockIdx.x) * n;
   float sum = 0;
@@ -52,10 +53,10 @@ __global__ void __launch_bounds__(kThreads)
 
 // blockIdx: row, columns.
 __global__ void __launch_bounds__(kThreads)
-    SiluMulKernel(const float* gate_up, int n, float* y) {
+    SiluMulKernel(const float* gate_up, LaunchRows rows, int n, float* y) {
   const int column = static_cast<int>(blockIdx.y * kThreads + threadIdx.x);
-  if (column >= n) return;
   const int64_t row = blockIdx.x;
+  if (column >= n || row >= rows.live()) return;
   const float gate = gate_up[2 * row * n + column];
   const float up = gate_up[(2 * row + 1) * n + column];
   // A very negative gate makes the exponential infinite and the quotient zero.
@@ -119,18 +120,18 @@ dim3 RowsByColumns(int rows, int columns) {
 
 }  // namespace
 
-cudaError_t LaunchRmsNorm(const float* x, const float* weight, int rows, int n,
-                          float epsilon, float* y, cudaStream_t stream) {
-  if (rows == 0) return cudaSuccess;
-  return Launch(RmsNormKernel, rows, kThreads, 0, stream, x, weight, n, epsilon,
-                y);
+cudaError_t LaunchRmsNorm(const float* x, const float* weight, LaunchRows rows,
+                          int n, float epsilon, float* y, cudaStream_t stream) {
+  if (rows.count() == 0) return cudaSuccess;
+  return Launch(RmsNormKernel, rows.count(), kThreads, 0, stream, x, weight,
+                rows, n, epsilon, y);
 }
 
-cudaError_t LaunchSiluMul(const float* gate_up, int rows, int n, float* y,
-                          cudaStream_t stream) {
-  if (rows == 0) return cudaSuccess;
-  return Launch(SiluMulKernel, RowsByColumns(rows, n), kThreads, 0, stream,
-                gate_up, n, y);
+cudaError_t LaunchSiluMul(const float* gate_up, LaunchRows rows, int n,
+                          float* y, cudaStream_t stream) {
+  if (rows.count() == 0) return cudaSuccess;
+  return Launch(SiluMulKernel, RowsByColumns(rows.count(), n), kThreads, 0,
+                stream, gate_up, rows, n, y);
 }
 
 cudaError_t LaunchGatherRows(const float* x, const int32_t* indices, int count,

@@ -11,6 +11,7 @@
 
 #include <cstdint>
 
+#include "kernels/cuda/launch_rows.cuh"
 #include "kernels/cuda/paged_kv.cuh"
 
 namespace anyprec {
@@ -18,14 +19,14 @@ namespace anyprec {
 // y = x / sqrt(mean(x^2) + epsilon) * weight, for each row of n.
 //   x, y    [rows, n], may be the same
 //   weight  [n]
-cudaError_t LaunchRmsNorm(const float* x, const float* weight, int rows, int n,
-                          float epsilon, float* y, cudaStream_t stream);
+cudaError_t LaunchRmsNorm(const float* x, const float* weight, LaunchRows rows,
+                          int n, float epsilon, float* y, cudaStream_t stream);
 
 // y = silu(gate) * up.
 //   gate_up  [rows, 2 n]: gate, then up
 //   y        [rows, n]
-cudaError_t LaunchSiluMul(const float* gate_up, int rows, int n, float* y,
-                          cudaStream_t stream);
+cudaError_t LaunchSiluMul(const float* gate_up, LaunchRows rows, int n,
+                          float* y, cudaStream_t stream);
 
 // y[i] = x[indices[i]], each a row of n.
 //   indices  [count], device memory

@@ -30,14 +30,10 @@ void AppendTable(const SequenceRows& sequence, const KvLayout& layout,
   }
 }
 
-size_t ScratchFloats(const TileBatch& batch, int heads, int head_dim) {
-  return batch.rows * AttentionScratchFloats(heads, head_dim, batch.splits);
-}
-
 // `batch` with one tile more.
 TileBatch WithTile(TileBatch batch, const RowTile& tile) {
   ++batch.count;
-  batch.rows += tile.rows;
+  batch.slots += AttentionSlots(tile);
   batch.max_tile_rows = std::max(batch.max_tile_rows, tile.rows);
   batch.splits =
       std::max(batch.splits, AttentionSplits(tile.position + tile.rows));
@@ -49,19 +45,18 @@ TileBatch WithTile(TileBatch batch, const RowTile& tile) {
 template <class Visit>
 bool ForEachTile(std::span<const SequenceRows> sequences, int max_tile_rows,
                  const KvLayout& layout, Visit visit) {
-  int index = 0;
+  int slots = 0;
   int32_t first_block = 0;
   for (const SequenceRows& sequence : sequences) {
     for (int row = 0; row < sequence.rows; row += max_tile_rows) {
       const int rows = std::min(max_tile_rows, sequence.rows - row);
-      if (!visit(RowTile{.first_row = sequence.first_row + row,
-                         .rows = rows,
-                         .position = sequence.position + row,
-                         .first_block = first_block,
-                         .first_index = index})) {
-        return false;
-      }
-      index += rows;
+      const RowTile tile = {.first_row = sequence.first_row + row,
+                            .rows = rows,
+                            .position = sequence.position + row,
+                            .first_block = first_block,
+                            .first_slot = slots};
+      if (!visit(tile)) return false;
+      slots += AttentionSlots(tile);
     }
     first_block += static_cast<int32_t>(UsedBlocks(sequence, layout).size());
   }
@@ -141,7 +136,7 @@ std::vector<TileBatch> CutIntoBatches(std::span<const RowTile> tiles, int heads,
   for (size_t i = 0; i < tiles.size(); ++i) {
     TileBatch larger = WithTile(batch, tiles[i]);
     if (batch.count > 0 &&
-        ScratchFloats(larger, heads, head_dim) > max_floats) {
+        larger.slots * AttentionSlotFloats(heads, head_dim) > max_floats) {
       batches.push_back(batch);
       larger = WithTile({.first = static_cast<int>(i)}, tiles[i]);
     }

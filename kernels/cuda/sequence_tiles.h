@@ -54,14 +54,14 @@ class SequenceTiles {
 struct TileBatch {
   int first = 0;
   int count = 0;
-  int rows = 0;
+  int slots = 0;
   int max_tile_rows = 0;
   int splits = 0;  // of the longest sequence
 
   bool operator==(const TileBatch&) const = default;
 };
 
-// Cuts `tiles` into batches whose scratch (AttentionScratchFloats) stays within
+// Cuts `tiles` into batches whose scratch (AttentionSlotFloats) stays within
 // `max_floats`; a tile that needs more by itself is a batch of its own.
 std::vector<TileBatch> CutIntoBatches(std::span<const RowTile> tiles, int heads,
                                       int head_dim, size_t max_floats);

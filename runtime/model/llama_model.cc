@@ -126,22 +126,36 @@ absl::StatusOr<StepOutput> LlamaModel::Forward(const StepInput& step,
   CheckStep(step);
   RETURN_IF_ERROR(workspace_.Reserve(config_, backend_, rows, logit_rows));
 
+  const auto layers = [&] { return Layers(step, kv, observer); };
+  if (observer != nullptr) {  // which looks at the layers' inputs meanwhile
+    RETURN_IF_ERROR(layers());
+  } else {
+    RETURN_IF_ERROR(backend_.RunStep({.tokens = step.tokens,
+                                      .sequences = step.sequences,
+                                      .groups = step.groups,
+                                      .shape = attention_shape(),
+                                      .kv = &kv},
+                                     layers));
+  }
+  return Output(step);
+}
+
+absl::Status LlamaModel::Layers(const StepInput& step, KvStorage& kv,
+                                ActivationObserver* observer) {
   RETURN_IF_ERROR(
       backend_.Embed(*embedding_, step.tokens, workspace_.residual->data()));
   for (int layer = 0; layer < config_.num_layers; ++layer) {
     RETURN_IF_ERROR(Attend(layer, step, kv, observer));
     RETURN_IF_ERROR(FeedForward(layer, step, observer));
   }
-  return Output(step);
+  return absl::OkStatus();
 }
 
 // residual += W_o * attention(rope(W_qkv * norm(residual)))
 absl::Status LlamaModel::Attend(int index, const StepInput& step, KvStorage& kv,
                                 ActivationObserver* observer) {
   const Layer& layer = layers_[index];
-  const AttentionShape shape = {.heads = config_.num_heads,
-                                .kv_heads = config_.num_kv_heads,
-                                .head_dim = config_.head_dim};
+  const AttentionShape shape = attention_shape();
   const int rows = static_cast<int>(step.tokens.size());
   float* normed = workspace_.normed->data();
   float* qkv = workspace_.qkv->data();

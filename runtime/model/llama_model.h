@@ -133,7 +133,15 @@ class LlamaModel {
     return lm_head_ != nullptr ? *lm_head_ : *embedding_;
   }
 
+  AttentionShape attention_shape() const {
+    return {.heads = config_.num_heads,
+            .kv_heads = config_.num_kv_heads,
+            .head_dim = config_.head_dim};
+  }
+
   void CheckStep(const StepInput& step) const;
+  absl::Status Layers(const StepInput& step, KvStorage& kv,
+                      ActivationObserver* observer);
   absl::Status Attend(int index, const StepInput& step, KvStorage& kv,
                       ActivationObserver* observer);
   absl::Status FeedForward(int index, const StepInput& step,

@@ -230,5 +230,36 @@ TEST_P(ModelConformanceTest, LogitsAreTheSameBitsWhateverTheBatch) {
   }
 }
 
+// Batches that grow and shrink, of sequences of different lengths whose
+// precisions change from step to step: records of steps serve them all.
+TEST_P(ModelConformanceTest, RecordedStepsHaveTheBitsOfOthers) {
+  if (GetParam().create_unrecorded == nullptr) {
+    GTEST_SKIP() << "no step is recorded";
+  }
+  const std::span<const int32_t> prompt = kPrompt;
+  std::vector<std::vector<Rows>> steps = {
+      {{0, prompt.first(15), 4, Phase::kPrefill}}};
+  const std::vector<std::vector<std::pair<int, int>>> batches = {
+      {{0, 8}},         {{0, 3}, {1, 8}}, {{2, 8}, {0, 3}, {1, 5}},
+      {{1, 8}, {2, 3}}, {{0, 8}},         {{1, 3}, {0, 6}, {2, 8}}};
+  for (const auto& batch : batches) {
+    std::vector<Rows>& step = steps.emplace_back();
+    for (const auto& [sequence, bits] : batch) {
+      const size_t tokens = 1 + steps.size() % 2;
+      step.push_back({sequence, prompt.subspan(steps.size(), tokens), bits});
+    }
+  }
+  ModelRun recorded(GetParam().create(), GetParam().checkpoint());
+  ModelRun unrecorded(GetParam().create_unrecorded(), GetParam().checkpoint());
+  for (size_t i = 0; i < steps.size(); ++i) {
+    const auto own = recorded.Step(steps[i]);
+    const auto want = unrecorded.Step(steps[i]);
+    ASSERT_EQ(own.size(), want.size());
+    for (size_t s = 0; s < own.size(); ++s) {
+      EXPECT_TRUE(SameBits(own[s], want[s])) << "step " << i << ", rows " << s;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace anyprec

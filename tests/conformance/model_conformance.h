@@ -18,6 +18,9 @@ namespace anyprec {
 struct ModelUnderTest {
   std::string name;  // letters and digits
   std::function<absl::StatusOr<std::unique_ptr<Backend>>()> create;
+  // One that runs no step as a record of an earlier one; null where none does.
+  std::function<absl::StatusOr<std::unique_ptr<Backend>>()> create_unrecorded =
+      nullptr;
   // The folder of tiny-llama, asked for when tests run.
   std::function<std::string()> checkpoint;
 };

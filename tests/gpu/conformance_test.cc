@@ -25,6 +25,10 @@ INSTANTIATE_TEST_SUITE_P(Cuda, ModelConformanceTest,
                          testing::Values(ModelUnderTest{
                              .name = "Gpu",
                              .create = [] { return CreateCudaBackend({}); },
+                             .create_unrecorded =
+                                 [] {
+                                   return CreateCudaBackend({.graphs = false});
+                                 },
                              .checkpoint = CheckpointFolder}),
                          [](const auto& info) { return info.param.name; });
 

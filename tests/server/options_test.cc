@@ -29,13 +29,15 @@ std::string ConfigFile(const std::string& content) {
 }
 
 TEST(ServerOptionsTest, FlagsFillTheOptions) {
-  const auto options = Parse({"--model=/m", "--port", "0", "--pin_threads",
-                              "--device=cpu", "--kv_cache_gb=1.5"});
+  const auto options =
+      Parse({"--model=/m", "--port", "0", "--pin_threads", "--device=cpu",
+             "--cuda_graphs=false", "--kv_cache_gb=1.5"});
   ASSERT_TRUE(options.ok()) << options.status();
   EXPECT_EQ(options->model, "/m");
   EXPECT_EQ(options->port, 0);
   EXPECT_TRUE(options->pin_threads);
   EXPECT_EQ(options->device, "cpu");
+  EXPECT_FALSE(options->cuda_graphs);
   EXPECT_EQ(options->kv_cache_gb, 1.5);
   EXPECT_EQ(options->host, "127.0.0.1");
 }

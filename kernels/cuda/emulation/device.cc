@@ -1,6 +1,7 @@
 #include "kernels/cuda/emulation/device.h"
 
 #include <cstdio>
+#include <iterator>
 #include <utility>
 
 #include "kernels/cuda/emulation/runtime.h"
@@ -31,6 +32,7 @@ Stream* FindStream(Device& device, cudaStream_t handle) {
 }
 
 cudaError_t Device::Admit(const char* function) {
+  ++calls[function];
   for (auto i = injected.begin(); i != injected.end(); ++i) {
     if (i->function != function || i->calls_before-- > 0) continue;
     const cudaError_t error = i->error;
@@ -75,9 +77,32 @@ cudaError_t Device::DrainAll() {
   return sticky_error;
 }
 
-cudaError_t Device::Enqueue(Stream& stream, Work work) {
+bool HoldsAll(const Arrays& arrays, const MemoryRange& range) {
+  auto after = arrays.upper_bound(range.first);
+  return after != arrays.begin() &&
+         std::prev(after)->second.Contains(range.first, range.bytes);
+}
+
+bool Device::Holds(const MemoryRange& range) const {
+  return HoldsAll(memory, range) || HoldsAll(pinned, range);
+}
+
+cudaError_t Device::Enqueue(Stream& stream, Work work,
+                            std::vector<MemoryRange> uses) {
+  if (stream.capture_broken) return cudaErrorStreamCaptureInvalidated;
   if (stream.captures) {
-    stream.captured.push_back(std::move(work));
+    stream.captured.push_back([this, work = std::move(work),
+                               uses = std::move(uses)] {
+      for (const MemoryRange& range : uses) {
+        if (Holds(range)) continue;
+        kernel_failure =
+            "a graph uses memory that was freed after it was "
+            "captured";
+        std::fprintf(stderr, "emulated graph: %s\n", kernel_failure.c_str());
+        return cudaErrorIllegalAddress;
+      }
+      return work();
+    });
     return cudaSuccess;
   }
   stream.pending.push_back(std::move(work));
@@ -95,6 +120,7 @@ void ResetDevice() {
   device.pinned.clear();
   device.default_stream = Stream{};
   device.streams.clear();
+  device.calls.clear();
   device.injected.clear();
   device.last_error = device.sticky_error = cudaSuccess;
   device.kernel_failure.clear();
@@ -130,6 +156,12 @@ void FailCall(const std::string& function, int nth, cudaError_t error) {
   Device& device = TheDevice();
   std::lock_guard<std::mutex> lock(device.mutex);
   device.injected.push_back({function, nth - 1, error});
+}
+
+int Calls(const std::string& function) {
+  Device& device = TheDevice();
+  std::lock_guard<std::mutex> lock(device.mutex);
+  return device.calls[function];
 }
 
 std::string KernelFailure() {

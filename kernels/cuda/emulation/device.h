@@ -23,6 +23,12 @@ namespace anyprec::emulation {
 // A launch, a copy, the time stamp of an event.
 using Work = std::function<cudaError_t()>;
 
+// Bytes that work reads or writes.
+struct MemoryRange {
+  const void* first = nullptr;
+  size_t bytes = 0;
+};
+
 struct Stream {
   std::deque<Work> pending;
   bool captures = false;
@@ -37,19 +43,25 @@ struct InjectedError {
   cudaError_t error;
 };
 
+using Arrays = std::map<const void*, GuardedArray>;  // by first address
+
+// Whether one of the arrays holds all of the range.
+bool HoldsAll(const Arrays& arrays, const MemoryRange& range);
+
 // Guarded by `mutex`, which ApiCall() holds.
 struct Device {
   std::mutex mutex;
   int count = 1;
   size_t memory_bytes = size_t{1} << 30;
   size_t bytes_in_use = 0;
-  std::map<const void*, GuardedArray> memory;  // by first address
-  std::map<const void*, GuardedArray> pinned;  // host memory
+  Arrays memory;
+  Arrays pinned;  // host memory
   Stream default_stream;
   std::vector<std::unique_ptr<Stream>> streams;
   uint64_t seed = 1;
   uint64_t launches = 0;
   std::mt19937_64 random{1};
+  std::map<std::string, int> calls;  // by function
   std::vector<InjectedError> injected;
   cudaError_t last_error = cudaSuccess;
   cudaError_t sticky_error = cudaSuccess;
@@ -70,8 +82,14 @@ struct Device {
   cudaError_t Drain(Stream& stream);
   cudaError_t DrainAll();
 
-  // Puts work behind all that the stream has, and perhaps runs it.
-  cudaError_t Enqueue(Stream& stream, Work work);
+  // Whether `range` lies in an allocation, of the device or pinned.
+  bool Holds(const MemoryRange& range) const;
+
+  // Puts work behind all that the stream has, and perhaps runs it. During a
+  // capture records it: it then fails where a launch of its graph finds one of
+  // the ranges that it uses freed.
+  cudaError_t Enqueue(Stream& stream, Work work,
+                      std::vector<MemoryRange> uses = {});
 };
 
 Device& TheDevice();

@@ -1,28 +1,19 @@
 // The emulated runtime's memory and copies.
 #include <cstring>
-#include <iterator>
-#include <map>
 #include <string>
 #include <utility>
 
 #include "kernels/cuda/emulation/device.h"
 
 using anyprec::emulation::ApiCall;
+using anyprec::emulation::Arrays;
 using anyprec::emulation::Device;
 using anyprec::emulation::FindStream;
 using anyprec::emulation::GuardedArray;
+using anyprec::emulation::HoldsAll;
 using anyprec::emulation::Stream;
 
 namespace {
-
-using Arrays = std::map<const void*, GuardedArray>;
-
-// Whether one of the arrays holds all of [first, first + bytes).
-bool Holds(const Arrays& arrays, const void* first, size_t bytes) {
-  auto after = arrays.upper_bound(first);
-  return after != arrays.begin() &&
-         std::prev(after)->second.Contains(first, bytes);
-}
 
 void* Insert(Arrays& arrays, size_t bytes) {
   GuardedArray array(bytes);
@@ -38,8 +29,8 @@ cudaError_t CheckCopy(const Device& device, const void* to, const void* from,
   const bool from_device =
       kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
   if (kind == cudaMemcpyDefault || kind == cudaMemcpyHostToHost ||
-      Holds(device.memory, to, bytes) != to_device ||
-      Holds(device.memory, from, bytes) != from_device) {
+      HoldsAll(device.memory, {to, bytes}) != to_device ||
+      HoldsAll(device.memory, {from, bytes}) != from_device) {
     return cudaErrorInvalidValue;
   }
   return cudaSuccess;
@@ -105,22 +96,28 @@ cudaError_t cudaMemcpyAsync(void* dst, const void* src, size_t count,
     if (queue == nullptr) return cudaErrorInvalidResourceHandle;
     cudaError_t error = CheckCopy(device, dst, src, count, kind);
     if (error != cudaSuccess || count == 0) return error;
-    const bool pageable_from =
-        kind == cudaMemcpyHostToDevice && !Holds(device.pinned, src, count);
-    if (pageable_from && !queue->captures) {  // CUDA stages it at once
+    const bool pageable_from = kind == cudaMemcpyHostToDevice &&
+                               !HoldsAll(device.pinned, {src, count});
+    const bool pageable_to = kind == cudaMemcpyDeviceToHost &&
+                             !HoldsAll(device.pinned, {dst, count});
+    if (queue->captures && (pageable_from || pageable_to)) {
+      queue->capture_broken = true;
+      return cudaErrorStreamCaptureUnsupported;
+    }
+    if (pageable_from) {  // CUDA stages it at once
       std::string staged(static_cast<const char*>(src), count);
       return device.Enqueue(*queue, [dst, staged = std::move(staged)] {
         std::memcpy(dst, staged.data(), staged.size());
         return cudaSuccess;
       });
     }
-    error = device.Enqueue(*queue, [dst, src, count] {
-      std::memcpy(dst, src, count);
-      return cudaSuccess;
-    });
-    const bool pageable_to =
-        kind == cudaMemcpyDeviceToHost && !Holds(device.pinned, dst, count);
-    if (error != cudaSuccess || !pageable_to || queue->captures) return error;
+    error = device.Enqueue(*queue,
+                           [dst, src, count] {
+                             std::memcpy(dst, src, count);
+                             return cudaSuccess;
+                           },
+                           {{dst, count}, {src, count}});
+    if (error != cudaSuccess || !pageable_to) return error;
     return device.Drain(*queue);  // CUDA returns when it is done
   });
 }
@@ -131,10 +128,12 @@ cudaError_t cudaMemsetAsync(void* ptr, int value, size_t count,
     Stream* queue = FindStream(device, stream);
     if (queue == nullptr) return cudaErrorInvalidResourceHandle;
     if (count == 0) return cudaSuccess;
-    if (!Holds(device.memory, ptr, count)) return cudaErrorInvalidValue;
-    return device.Enqueue(*queue, [ptr, value, count] {
-      std::memset(ptr, value, count);
-      return cudaSuccess;
-    });
+    if (!HoldsAll(device.memory, {ptr, count})) return cudaErrorInvalidValue;
+    return device.Enqueue(*queue,
+                          [ptr, value, count] {
+                            std::memset(ptr, value, count);
+                            return cudaSuccess;
+                          },
+                          {{ptr, count}});
   });
 }

@@ -55,17 +55,29 @@ std::string FindDamage(const Device& device) {
   return "";
 }
 
+// The words that point into memory of the device.
+std::vector<MemoryRange> PointedAt(const Device& device,
+                                   std::span<const void* const> words) {
+  std::vector<MemoryRange> ranges;
+  for (const void* const word : words) {
+    const MemoryRange range = {word, 1};
+    if (HoldsAll(device.memory, range)) ranges.push_back(range);
+  }
+  return ranges;
+}
+
 }  // namespace
 
 cudaError_t Launch(dim3 grid, dim3 block, size_t shared_bytes,
-                   cudaStream_t stream, std::function<void()> kernel) {
+                   cudaStream_t stream, std::function<void()> kernel,
+                   std::span<const void* const> words) {
   return ApiCall("cudaLaunchKernelExC", [&](Device& device) {
     Stream* queue = FindStream(device, stream);
     if (queue == nullptr) return cudaErrorInvalidResourceHandle;
     const cudaError_t error = CheckConfiguration(grid, block, shared_bytes);
     if (error != cudaSuccess) return error;
-    return device.Enqueue(*queue, [&device, grid, block, shared_bytes,
-                                   kernel = std::move(kernel)] {
+    Work run = [&device, grid, block, shared_bytes,
+                kernel = std::move(kernel)] {
       std::string failure =
           Run(grid, block, shared_bytes, LaunchSeed(device), kernel);
       if (failure.empty()) failure = FindDamage(device);
@@ -73,7 +85,8 @@ cudaError_t Launch(dim3 grid, dim3 block, size_t shared_bytes,
       std::fprintf(stderr, "emulated kernel: %s\n", failure.c_str());
       device.kernel_failure = failure;
       return cudaErrorLaunchFailure;
-    });
+    };
+    return device.Enqueue(*queue, std::move(run), PointedAt(device, words));
   });
 }
 
@@ -216,15 +229,12 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
 }
 
 cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
-  return ApiCall("cudaGraphDestroy", [&](const Device&) {
-    delete graph;
-    return cudaSuccess;
-  });
+  delete graph;
+  return ApiCall("cudaGraphDestroy", [](const Device&) { return cudaSuccess; });
 }
 
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
-  return ApiCall("cudaGraphExecDestroy", [&](const Device&) {
-    delete exec;
-    return cudaSuccess;
-  });
+  delete exec;
+  return ApiCall("cudaGraphExecDestroy",
+                 [](const Device&) { return cudaSuccess; });
 }

@@ -83,6 +83,40 @@ class Cache {
             std::span(blocks_).subspan(sequence * half, half)};
   }
 
+  // Appends rows to the cache and does not attend.
+  void Append(const SequenceRows& sequence, std::span<const float> qkv) {
+    const auto in = Upload(backend_, qkv);
+    const absl::Status append = backend_.RopeAndAppendKv(
+        shape_, {&sequence, 1}, rope_->data(), 0, *kv_, in->data());
+    EXPECT_TRUE(append.ok()) << append;
+  }
+
+  // Appends decode rows and attends, as operations of a step.
+  std::vector<float> DecodeStep(std::span<const SequenceRows> sequences,
+                                std::span<const float> qkv) {
+    const size_t rows = qkv.size() / QkvWidth(shape_);
+    const size_t size = rows * shape_.heads * shape_.head_dim;
+    const auto in = Upload(backend_, qkv);
+    const auto out = Upload(backend_, std::vector<float>(size));
+    const std::vector<int32_t> tokens(rows);
+    const RowGroup group = {0, static_cast<int>(rows), kMinBits};
+    const absl::Status step = backend_.RunStep(
+        {.tokens = tokens,
+         .sequences = sequences,
+         .groups = {&group, 1},
+         .shape = shape_,
+         .kv = kv_.get()},
+        [&] {
+          absl::Status status = backend_.RopeAndAppendKv(
+              shape_, sequences, rope_->data(), 0, *kv_, in->data());
+          status.Update(backend_.Attention(shape_, sequences, 0, *kv_,
+                                           in->data(), out->data()));
+          return status;
+        });
+    EXPECT_TRUE(step.ok()) << step;
+    return Download(backend_, out->data(), size);
+  }
+
   // Appends rows to the cache and attends; rows of no sequence stay NaN.
   std::vector<float> Step(std::span<const SequenceRows> sequences,
                           std::span<const float> qkv) {
@@ -222,6 +256,34 @@ TEST(CudaAttentionTest, RowsThatTakeTurnsForScratchKeepTheirBits) {
     EXPECT_TRUE(SameBits(
         InChunks(*backend, shape, KvType::kFloat32, kChunks, true, 1), want))
         << bytes;
+  }
+}
+
+// There, blocks take slots in turn: of 512 KV heads each has two for the 11.
+TEST(CudaAttentionTest, RowsInAGraphHaveTheBitsOfOthers) {
+  const struct {
+    AttentionShape shape;
+    KvType type;
+  } cases[] = {{{512, 512, 2}, KvType::kFloat32},
+               {{9, 1, 8}, KvType::kFloat16},
+               {{4, 2, 16}, KvType::kFloat16},
+               {{4, 2, 6}, KvType::kFloat32}};
+  for (const auto& [shape, type] : cases) {
+    SCOPED_TRACE(absl::StrCat(shape.heads, " heads of ", shape.head_dim));
+    constexpr int kBefore = 2 * kSplit - 2;
+    const size_t width = QkvWidth(shape);
+    std::vector<float> rows[2];
+    for (const bool graphs : {false, true}) {
+      const auto backend = Cuda({.graphs = graphs});
+      Cache cache(*backend, shape, type, Rope(3 * kSplit, shape.head_dim));
+      cache.Append(cache.Rows(0, 0, kBefore), RandomFloats(kBefore * width, 1));
+      // Two rows of two splits, two of three, and one of another sequence.
+      const std::vector<SequenceRows> sequences = {cache.Rows(0, kBefore, 4),
+                                                   cache.Rows(1, 0, 1, 4)};
+      rows[graphs ? 1 : 0] =
+          cache.DecodeStep(sequences, RandomFloats(5 * width, 2));
+    }
+    EXPECT_TRUE(SameBits(rows[1], rows[0]));
   }
 }
 

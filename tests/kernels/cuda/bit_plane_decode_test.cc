@@ -2,6 +2,7 @@
 // mates and of the order in which threads run.
 #include "kernels/cuda/bit_plane_decode.cuh"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "kernels/bit_plane.h"
 #include "kernels/cuda/emulation/runtime.h"
 #include "tests/conformance/backend_test_data.h"
 #include "tests/kernels/cuda/device_bit_planes.h"
@@ -118,6 +120,71 @@ TEST(BitPlaneDecodeTest, ResultsDoNotDependOnTheOrderOfThreads) {
     }
   }
   emulation::SetSeed(1);
+}
+
+// y after a product of the rows of `slices`, in a launch for `max_rows`.
+std::vector<float> DecodeInSlices(const BitPlaneWeights& weights,
+                                  const std::vector<DecodeSlice>& slices,
+                                  int max_rows, int max_precision,
+                                  std::span<const float> x,
+                                  const std::vector<float>& before,
+                                  bool accumulate) {
+  const DeviceVector<float> in({x.begin(), x.end()});
+  const DeviceVector<float> out(before);
+  const DeviceVector<DecodeSlice> on_device(slices);
+  const DeviceVector<int32_t> count({static_cast<int32_t>(slices.size())});
+  EXPECT_EQ(DecodeBitPlaneSlices(weights,
+                                 {.slices = on_device.data(),
+                                  .count = count.data(),
+                                  .max_rows = max_rows,
+                                  .max_precision = max_precision},
+                                 in.data(), out.data(), accumulate,
+                                 /*stream=*/nullptr),
+            cudaSuccess);
+  return out.Read();
+}
+
+TEST(BitPlaneDecodeTest, SlicesOfAnyPrecisionHaveTheBitsOfALaunchOfTheirOwn) {
+  constexpr Shape kShape = {35, 544};
+  const RandomQuantizedLinear layer(kShape.n, kShape.k, 2, 8, 3);
+  const DeviceBitPlanes own(layer.view());
+  for (int max_precision = 2; max_precision <= 8; ++max_precision) {
+    for (const int max_rows : {1, 2, 4, 8, 16, 64}) {
+      // Every precision in turn, the highest first; slices of 1 row, 2 and so
+      // on, and a row that belongs to none between each two.
+      std::vector<DecodeSlice> slices;
+      int rows = 0;
+      for (int i = 0; i < 9; ++i) {
+        const int slice_rows = i % MaxSliceRows(max_rows) + 1;
+        if (rows + slice_rows > max_rows) break;
+        slices.push_back({rows, slice_rows,
+                          max_precision - i % (max_precision - kMinBits + 1)});
+        rows += slice_rows + 1;
+      }
+      BitPlaneWeights weights = own.view();
+      for (int plane = max_precision; plane < kMaxBits; ++plane) {
+        weights.planes[plane] = nullptr;
+      }
+      const bool accumulate = max_rows % 3 == 1;
+      const auto x = RandomFloats(rows * kShape.k, 4);
+      const auto before = RandomFloats(rows * kShape.n, 5);
+      std::vector<float> want = before;
+      for (const DecodeSlice& slice : slices) {
+        const auto first = want.begin() + slice.first_row * kShape.n;
+        const auto alone =
+            Decode(weights, slice.precision,
+                   std::span(x).subspan(slice.first_row * kShape.k,
+                                        slice.rows * kShape.k),
+                   std::vector<float>(first, first + slice.rows * kShape.n),
+                   accumulate);
+        std::copy(alone.begin(), alone.end(), first);
+      }
+      EXPECT_TRUE(SameBits(DecodeInSlices(weights, slices, max_rows,
+                                          max_precision, x, before, accumulate),
+                           want))
+          << max_rows << " rows at up to " << max_precision << " bits";
+    }
+  }
 }
 
 TEST(BitPlaneDecodeTest, WritesNothingBesideItsRows) {

@@ -41,6 +41,10 @@ TEST(CudaBackendTest, NamesDeviceAndArchitecture) {
   const auto backend = CreateCudaBackend({});
   ASSERT_TRUE(backend.ok()) << backend.status();
   EXPECT_EQ((*backend)->name(), "cuda (Emulated device, sm_90)");
+  // Whose steps take other times.
+  const auto other = CreateCudaBackend({.graphs = false});
+  ASSERT_TRUE(other.ok()) << other.status();
+  EXPECT_EQ((*other)->name(), "cuda (Emulated device, sm_90, no graphs)");
 }
 
 TEST(CudaBackendTest, TellsTheDevicesMemory) {

@@ -6,13 +6,15 @@
 namespace anyprec {
 namespace {
 
-INSTANTIATE_TEST_SUITE_P(Cuda, ModelConformanceTest,
-                         testing::Values(ModelUnderTest{
-                             .name = "Emulated",
-                             .create = [] { return CreateCudaBackend({}); },
-                             .checkpoint =
-                                 [] { return "tests/testdata/tiny-llama"; }}),
-                         [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(
+    Cuda, ModelConformanceTest,
+    testing::Values(ModelUnderTest{
+        .name = "Emulated",
+        .create = [] { return CreateCudaBackend({}); },
+        .create_unrecorded =
+            [] { return CreateCudaBackend({.graphs = false}); },
+        .checkpoint = [] { return "tests/testdata/tiny-llama"; }}),
+    [](const auto& info) { return info.param.name; });
 
 }  // namespace
 }  // namespace anyprec

@@ -94,25 +94,23 @@ TEST(SequenceTilesTest, FollowsWhateverChanges) {
 TEST(SequenceTilesTest, BatchesStayWithinTheirScratch) {
   std::vector<RowTile> tiles;
   for (int i = 0; i < 10; ++i) {
-    tiles.push_back({.first_row = 2 * i,
-                     .rows = 2,
-                     .position = 100 * i,
-                     .first_index = 2 * i});
+    tiles.push_back({.first_row = 2 * i, .rows = 2, .position = 100 * i});
   }
   constexpr int kHeads = 3;
   constexpr int kHeadDim = 8;
-  const size_t limit = 8 * AttentionScratchFloats(kHeads, kHeadDim, 4);
+  const size_t slot_floats = AttentionSlotFloats(kHeads, kHeadDim);
+  const size_t limit = 32 * slot_floats;
   int next = 0;
   for (const TileBatch& batch :
        CutIntoBatches(tiles, kHeads, kHeadDim, limit)) {
     EXPECT_EQ(batch.first, next);
-    EXPECT_EQ(batch.rows, 2 * batch.count);
     EXPECT_EQ(batch.max_tile_rows, 2);
-    next += batch.count;
+    int slots = 0;
+    for (int i = 0; i < batch.count; ++i)
+      slots += AttentionSlots(tiles[next++]);
+    EXPECT_EQ(batch.slots, slots);
     EXPECT_EQ(batch.splits, AttentionSplits(100 * (next - 1) + 2));
-    EXPECT_LE(
-        batch.rows * AttentionScratchFloats(kHeads, kHeadDim, batch.splits),
-        limit);
+    EXPECT_LE(batch.slots * slot_floats, limit);
   }
   EXPECT_EQ(next, 10);
   // A tile that needs more is taken all the same.

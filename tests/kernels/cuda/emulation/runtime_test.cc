@@ -164,6 +164,15 @@ TEST_F(RuntimeTest, TheNthCallOfAFunctionFailsWhereATestAsksForIt) {
   EXPECT_THAT(Download(), Each(0));
 }
 
+TEST_F(RuntimeTest, CallsAreCounted) {
+  EXPECT_EQ(emulation::Calls("cudaLaunchKernelExC"), 0);
+  EXPECT_EQ(LaunchAdd(1), cudaSuccess);
+  EXPECT_EQ(LaunchAdd(1), cudaSuccess);
+  EXPECT_EQ(emulation::Calls("cudaLaunchKernelExC"), 2);
+  emulation::ResetDevice();
+  EXPECT_EQ(emulation::Calls("cudaLaunchKernelExC"), 0);
+}
+
 TEST_F(RuntimeTest, AnErrorIsReportedOnceByGetLastError) {
   EXPECT_EQ(cudaSetDevice(7), cudaErrorInvalidDevice);
   EXPECT_EQ(cudaGetLastError(), cudaErrorInvalidDevice);
@@ -267,6 +276,109 @@ TEST_F(RuntimeTest, AllocatingOrWaitingBreaksACapture) {
               cudaErrorStreamCaptureInvalidated);
     EXPECT_EQ(graph, nullptr);
   }
+}
+
+// Whose work runs when the graph is launched, and not before.
+class CaptureTest : public RuntimeTest {
+ protected:
+  void Begin() {
+    EXPECT_EQ(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal),
+              cudaSuccess);
+  }
+
+  void ExpectBroken() {
+    EXPECT_EQ(LaunchAdd(1), cudaErrorStreamCaptureInvalidated);
+    cudaGraph_t graph = nullptr;
+    EXPECT_EQ(cudaStreamEndCapture(stream_, &graph),
+              cudaErrorStreamCaptureInvalidated);
+    EXPECT_EQ(graph, nullptr);
+    EXPECT_EQ(LaunchAdd(1), cudaSuccess);
+  }
+
+  cudaGraphExec_t End() {
+    cudaGraph_t graph = nullptr;
+    EXPECT_EQ(cudaStreamEndCapture(stream_, &graph), cudaSuccess);
+    cudaGraphExec_t executable = nullptr;
+    EXPECT_EQ(cudaGraphInstantiate(&executable, graph, 0), cudaSuccess);
+    EXPECT_EQ(cudaGraphDestroy(graph), cudaSuccess);
+    return executable;
+  }
+
+  // Of a launch of `executable`, or of waiting for it.
+  cudaError_t Run(cudaGraphExec_t executable) {
+    const cudaError_t error = cudaGraphLaunch(executable, stream_);
+    return error == cudaSuccess ? cudaStreamSynchronize(stream_) : error;
+  }
+};
+
+TEST_F(CaptureTest, FreeingBreaksIt) {
+  void* memory = nullptr;
+  EXPECT_EQ(cudaMalloc(&memory, 8), cudaSuccess);
+  Begin();
+  EXPECT_EQ(cudaFree(memory), cudaErrorStreamCaptureUnsupported);
+  ExpectBroken();
+}
+
+TEST_F(CaptureTest, WaitingForTheDeviceBreaksIt) {
+  Begin();
+  EXPECT_EQ(cudaDeviceSynchronize(), cudaErrorStreamCaptureUnsupported);
+  ExpectBroken();
+}
+
+TEST_F(CaptureTest, CopiesOfPageableMemoryBreakIt) {
+  std::vector<float> pageable(kSize);
+  for (const auto kind : {cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost}) {
+    const bool to_device = kind == cudaMemcpyHostToDevice;
+    Begin();
+    EXPECT_EQ(cudaMemcpyAsync(to_device ? device_ : pageable.data(),
+                              to_device ? pageable.data() : device_, kBytes,
+                              kind, stream_),
+              cudaErrorStreamCaptureUnsupported);
+    ExpectBroken();
+  }
+}
+
+struct Holder {
+  int before;
+  float* data;
+};
+__global__ void AddTo(Holder holder) { holder.data[threadIdx.x] += 1; }
+
+TEST_F(CaptureTest, KernelsFailWhereMemoryOfTheirArgumentsIsGone) {
+  // A pointer by itself, and within a structure; into an array's middle.
+  for (const bool held : {false, true}) {
+    void* memory = nullptr;
+    EXPECT_EQ(cudaMalloc(&memory, 2 * kBytes), cudaSuccess);
+    float* const half = static_cast<float*>(memory) + kSize;
+    Begin();
+    EXPECT_EQ(held ? Launch(&AddTo, 1, kSize, 0, stream_, Holder{kSize, half})
+                   : Launch(&Add, 1, kSize, 0, stream_, half, 1),
+              cudaSuccess);
+    cudaGraphExec_t executable = End();
+    EXPECT_EQ(Run(executable), cudaSuccess);
+    EXPECT_EQ(cudaFree(memory), cudaSuccess);
+    // What took its place is not what the graph is about.
+    void* smaller = nullptr;
+    EXPECT_EQ(cudaMalloc(&smaller, kBytes), cudaSuccess);
+    EXPECT_EQ(Run(executable), cudaErrorIllegalAddress);
+    EXPECT_THAT(emulation::KernelFailure(), HasSubstr("was freed after"));
+    EXPECT_EQ(cudaGraphExecDestroy(executable), cudaErrorIllegalAddress);
+    emulation::ResetDevice();
+    EXPECT_EQ(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking),
+              cudaSuccess);
+  }
+}
+
+TEST_F(CaptureTest, CopiesFailWhereTheirMemoryIsGone) {
+  Begin();
+  EXPECT_EQ(cudaMemcpyAsync(device_, pinned_, kBytes, cudaMemcpyHostToDevice,
+                            stream_),
+            cudaSuccess);
+  cudaGraphExec_t executable = End();
+  EXPECT_EQ(Run(executable), cudaSuccess);
+  EXPECT_EQ(cudaFreeHost(pinned_), cudaSuccess);
+  EXPECT_EQ(Run(executable), cudaErrorIllegalAddress);
+  EXPECT_EQ(cudaGraphExecDestroy(executable), cudaErrorIllegalAddress);
 }
 
 TEST_F(RuntimeTest, OnlyACaptureThatBeganCanEnd) {
