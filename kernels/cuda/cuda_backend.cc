@@ -57,6 +57,25 @@ class CudaBackend final : public Backend {
     return info;
   }
 
+  absl::Status ReserveScratch(
+      const StepLimits& limits, const AttentionShape& attention,
+      std::span<const LinearWeights* const> layers) override {
+    RETURN_IF_ERROR(stream_->Ready());
+    const size_t blocks =
+        (limits.positions + limits.block_tokens - 1) / limits.block_tokens;
+    RETURN_IF_ERROR(
+        sequences_.Reserve(limits.rows, limits.sequences * blocks, *stream_));
+    const size_t indices = limits.rows * sizeof(int32_t);
+    RETURN_IF_ERROR(indices_.Reserve(indices, *stream_).status());
+    size_t bytes = std::max(indices, AttentionScratchBytes(limits, attention));
+    for (const LinearWeights* const layer : layers) {
+      bytes = std::max(
+          bytes,
+          static_cast<const LinearLayer*>(layer)->ScratchBytes(limits.rows));
+    }
+    return scratch_.Reserve(bytes, *stream_).status();
+  }
+
   absl::StatusOr<std::unique_ptr<Buffer>> Allocate(size_t floats) override {
     RETURN_IF_ERROR(stream_->Ready());
     const size_t bytes = floats * sizeof(float);
@@ -230,6 +249,19 @@ class CudaBackend final : public Backend {
     return sequences_.Update(sequences,
                              MaxTileRows(shape.heads, shape.kv_heads),
                              kv.layout(), *stream_);
+  }
+
+  // The most that Attend() takes: of as many rows as CutIntoBatches() allows.
+  size_t AttentionScratchBytes(const StepLimits& limits,
+                               const AttentionShape& shape) const {
+    const size_t row_bytes =
+        sizeof(float) *
+        AttentionScratchFloats(shape.heads, shape.head_dim,
+                               AttentionSplits(limits.positions));
+    const size_t tile_rows = MaxTileRows(shape.heads, shape.kv_heads);
+    return std::min(
+        limits.rows * row_bytes,
+        std::max(options_.attention_scratch_bytes, tile_rows * row_bytes));
   }
 
   // Enqueues the attention of the tiles of `batch`.

@@ -4,6 +4,8 @@
 #ifndef ANYPREC_KERNELS_CUDA_LINEAR_LAYER_H_
 #define ANYPREC_KERNELS_CUDA_LINEAR_LAYER_H_
 
+#include <cstddef>
+
 #include "absl/status/status.h"
 #include "kernels/backend.h"
 #include "kernels/cuda/cuda_stream.h"
@@ -13,6 +15,9 @@ namespace anyprec {
 
 class LinearLayer : public LinearWeights {
  public:
+  // The most that Multiply() takes of its scratch for up to `rows` rows.
+  virtual size_t ScratchBytes(int rows) const = 0;
+
   // Enqueues y = x W^T, or y += x W^T where `accumulate`, for the rows of
   // `group`.
   //   x  [.., k]   y  [.., n]   the whole matrices, of which `group` names rows

@@ -99,6 +99,12 @@ KvLayout LlamaModel::KvLayoutFor(int block_tokens, int num_blocks) const {
           .num_blocks = num_blocks};
 }
 
+AttentionShape LlamaModel::Shape() const {
+  return {.heads = config_.num_heads,
+          .kv_heads = config_.num_kv_heads,
+          .head_dim = config_.head_dim};
+}
+
 size_t LlamaModel::WeightBytesRead(int bits) const {
   size_t bytes = lm_head().BytesRead(bits);
   for (const Layer& layer : layers_) {
@@ -118,8 +124,16 @@ size_t LlamaModel::WeightBytesResident() const {
   return bytes;
 }
 
-absl::Status LlamaModel::ReserveActivations(int rows, int logit_rows) {
-  return workspace_.Reserve(config_, backend_, rows, logit_rows);
+absl::Status LlamaModel::ReserveMemory(const StepLimits& limits,
+                                       int logit_rows) {
+  RETURN_IF_ERROR(
+      workspace_.Reserve(config_, backend_, limits.rows, logit_rows));
+  std::vector<const LinearWeights*> layers = {&lm_head()};
+  for (const Layer& layer : layers_) {
+    layers.insert(layers.end(), {layer.qkv.get(), layer.attention_out.get(),
+                                 layer.gate_up.get(), layer.down.get()});
+  }
+  return backend_.ReserveScratch(limits, Shape(), layers);
 }
 
 absl::StatusOr<StepOutput> LlamaModel::Forward(const StepInput& step,
@@ -144,9 +158,7 @@ absl::StatusOr<StepOutput> LlamaModel::Forward(const StepInput& step,
 absl::Status LlamaModel::Attend(int index, const StepInput& step, KvStorage& kv,
                                 ActivationObserver* observer) {
   const Layer& layer = layers_[index];
-  const AttentionShape shape = {.heads = config_.num_heads,
-                                .kv_heads = config_.num_kv_heads,
-                                .head_dim = config_.head_dim};
+  const AttentionShape shape = Shape();
   const int rows = static_cast<int>(step.tokens.size());
   float* normed = workspace_.normed->data();
   float* qkv = workspace_.qkv->data();

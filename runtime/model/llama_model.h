@@ -92,10 +92,10 @@ class LlamaModel {
   // Bytes of weights in the backend's memory, all precisions together.
   size_t WeightBytesResident() const;
 
-  // Makes room for the activations of steps of up to `rows` rows and
-  // `logit_rows` logit and token rows, which Forward() otherwise does as it
-  // needs it.
-  absl::Status ReserveActivations(int rows, int logit_rows);
+  // Takes the memory of steps within `limits` with up to `logit_rows` logit and
+  // token rows: activations and the backend's scratch, which Forward()
+  // otherwise takes as it needs them.
+  absl::Status ReserveMemory(const StepLimits& limits, int logit_rows);
 
   // REQUIRES: tokens in [0, vocab_size), positions below max_context_tokens,
   // precisions in [seed_bits, max_bits].
@@ -132,6 +132,7 @@ class LlamaModel {
     return lm_head_ != nullptr ? *lm_head_ : *embedding_;
   }
 
+  AttentionShape Shape() const;
   void CheckStep(const StepInput& step) const;
   absl::Status Attend(int index, const StepInput& step, KvStorage& kv,
                       ActivationObserver* observer);
