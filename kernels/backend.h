@@ -26,6 +26,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "kernels/bit_plane.h"
+#include "kernels/not_finite.h"  // IWYU pragma: export
 #include "kernels/random_layer.h"
 
 namespace anyprec {
@@ -116,9 +117,6 @@ struct StepLimits {
   int positions = 0;      // of a sequence
   int block_tokens = 16;  // KvLayout's
 };
-
-// What ArgMax() gives for a row that holds an infinity or NaN.
-inline constexpr int32_t kNotFinite = -1;
 
 // Head counts of an attention layer. A row of `qkv` is
 // [q: heads * head_dim | k: kv_heads * head_dim | v: kv_heads * head_dim].

@@ -6,6 +6,7 @@
 #include "kernels/cpu/kernel_table.h"
 #include "kernels/cpu/panel_kernels-inl.h"
 #include "kernels/cpu/simd.h"
+#include "kernels/not_finite.h"
 
 // Internal linkage on purpose: code for one instruction set must not be linked
 // into code for another.
@@ -136,7 +137,6 @@ void SiluMul(const float* gate, const float* up, int n, float* y) {
 }
 
 int32_t ArgMax(const float* x, int n) {
-  constexpr int kNotFinite = -1;  // kernels/backend.h
   // The largest value is looked up in its block alone.
   constexpr int kBlock = 256;
   const F32x16 zero = Splat(0);
