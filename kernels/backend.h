@@ -111,6 +111,14 @@ struct SequenceRows {
   std::span<const int32_t> blocks;  // block table, covers position + rows
 };
 
+// The most that the steps of a model come to.
+struct StepLimits {
+  int rows = 0;
+  int sequences = 0;
+  int positions = 0;      // of a sequence
+  int block_tokens = 16;  // KvLayout's
+};
+
 // Head counts of an attention layer. A row of `qkv` is
 // [q: heads * head_dim | k: kv_heads * head_dim | v: kv_heads * head_dim].
 struct AttentionShape {
@@ -146,6 +154,16 @@ class Backend {
   virtual absl::StatusOr<std::optional<DeviceMemoryInfo>>
   GetDeviceMemoryInfo() {
     return std::nullopt;
+  }
+
+  // Takes the memory that operations work in beside their arguments, so that
+  // none of a step within `limits` takes more, for a model with such attention
+  // and `layers`. RESOURCE_EXHAUSTED names the bytes needed. By default
+  // operations need none.
+  virtual absl::Status ReserveScratch(
+      const StepLimits& /*limits*/, const AttentionShape& /*attention*/,
+      std::span<const LinearWeights* const> /*layers*/) {
+    return absl::OkStatus();
   }
 
   // Zero-filled. RESOURCE_EXHAUSTED names the bytes needed.

@@ -56,6 +56,9 @@ class BitPlaneLayer final : public LinearLayer {
     return bytes;
   }
 
+  size_t ScratchBytes(int rows) const override {
+    return PrefillScratchBytes(view_.k, std::min(kMaxPrefillRows, rows));
+  }
   absl::Status Multiply(const RowGroup& group, const float* x, float* y,
                         bool accumulate, ScratchMemory& scratch,
                         CudaStream& stream) const override;

@@ -67,6 +67,34 @@ class CudaBackend final : public Backend {
     return info;
   }
 
+  absl::Status ReserveScratch(
+      const StepLimits& limits, const AttentionShape& attention,
+      std::span<const LinearWeights* const> layers) override {
+    RETURN_IF_ERROR(Ready());
+    const int blocks =
+        (limits.positions + limits.block_tokens - 1) / limits.block_tokens;
+    RETURN_IF_ERROR(sequences_.Reserve(
+        limits.rows, size_t{1} * limits.sequences * blocks, *stream_));
+    if (options_.graphs) {
+      RETURN_IF_ERROR(graphs_.Reserve(limits.sequences, blocks, *stream_));
+    }
+    RETURN_IF_ERROR(
+        indices_.Reserve(limits.rows * sizeof(int32_t), *stream_).status());
+    RETURN_IF_ERROR(
+        draws_.Reserve(limits.sequences * sizeof(PreparedDraw), *stream_)
+            .status());
+    size_t bytes = AttentionScratchBytes(limits, attention);
+    for (const LinearWeights* const layer : layers) {
+      bytes = std::max(
+          {bytes,
+           static_cast<const LinearLayer*>(layer)->ScratchBytes(limits.rows),
+           // Of draws, where this is the layer that gives logits.
+           SampleScratchBytes(limits.sequences, layer->n()) +
+               limits.sequences * sizeof(int32_t)});
+    }
+    return scratch_.Reserve(bytes, *stream_).status();
+  }
+
   absl::StatusOr<std::unique_ptr<Buffer>> Allocate(size_t floats) override {
     RETURN_IF_ERROR(Ready());
     const size_t bytes = floats * sizeof(float);
@@ -349,6 +377,17 @@ class CudaBackend final : public Backend {
     return sequences_.Update(sequences,
                              MaxTileRows(shape.heads, shape.kv_heads),
                              kv.layout(), *stream_);
+  }
+
+  // The most that Attend() takes: of as many rows as CutIntoBatches() allows.
+  size_t AttentionScratchBytes(const StepLimits& limits,
+                               const AttentionShape& shape) const {
+    const size_t row_bytes = sizeof(float) * AttentionSplits(limits.positions) *
+                             AttentionSlotFloats(shape.heads, shape.head_dim);
+    const size_t tile_rows = MaxTileRows(shape.heads, shape.kv_heads);
+    return std::min(
+        limits.rows * row_bytes,
+        std::max(options_.attention_scratch_bytes, tile_rows * row_bytes));
   }
 
   // Enqueues the attention of the tiles of `batch`.

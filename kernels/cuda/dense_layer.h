@@ -43,6 +43,7 @@ class DenseLayer final : public LinearLayer {
     return data_.bytes() + row_scales_.bytes();
   }
 
+  size_t ScratchBytes(int /*rows*/) const override { return 0; }
   // Decode and prefill rows alike.
   absl::Status Multiply(const RowGroup& group, const float* x, float* y,
                         bool accumulate, ScratchMemory& scratch,

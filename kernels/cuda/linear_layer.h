@@ -4,6 +4,7 @@
 #ifndef ANYPREC_KERNELS_CUDA_LINEAR_LAYER_H_
 #define ANYPREC_KERNELS_CUDA_LINEAR_LAYER_H_
 
+#include <cstddef>
 #include <cstdint>
 
 #include "absl/status/status.h"
@@ -17,6 +18,9 @@ namespace anyprec {
 
 class LinearLayer : public LinearWeights {
  public:
+  // The most that Multiply() takes of its scratch for up to `rows` rows.
+  virtual size_t ScratchBytes(int rows) const = 0;
+
   // Enqueues y = x W^T, or y += x W^T where `accumulate`, for the rows of
   // `group`.
   //   x  [.., k]   y  [.., n]   the whole matrices, of which `group` names rows

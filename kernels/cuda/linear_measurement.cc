@@ -1,7 +1,6 @@
 #include "kernels/cuda/linear_measurement.h"
 
 #include <algorithm>
-#include <functional>
 #include <memory>
 #include <span>
 #include <utility>
@@ -23,12 +22,8 @@
 namespace anyprec {
 namespace {
 
-double Median(std::vector<double> samples) {
-  std::sort(samples.begin(), samples.end());
-  return samples[samples.size() / 2];
-}
-
 absl::Status Validate(const LinearMeasurementOptions& options) {
+  RETURN_IF_ERROR(ValidateMeasurement(options));
   for (const LinearShape& shape : options.shapes) {
     RETURN_IF_ERROR(ValidateRandomLayer({.n = shape.n, .k = shape.k}));
   }
@@ -44,10 +39,6 @@ absl::Status Validate(const LinearMeasurementOptions& options) {
   if (options.shapes.empty() || options.bits.empty() || options.rows.empty()) {
     return absl::InvalidArgumentError(
         "needs at least one of shapes, bits and rows");
-  }
-  if (options.repeats < 1 || options.copy_bytes < 1) {
-    return absl::InvalidArgumentError(
-        "repeats and copy_bytes must be at least 1");
   }
   return absl::OkStatus();
 }
@@ -152,62 +143,6 @@ class Layers {
   ScratchMemory scratch_{"scratch"};
 };
 
-// Something to time: run once, and recorded where a graph is wanted.
-class Contender {
- public:
-  Contender(CudaStream& stream, std::function<absl::Status()> enqueue)
-      : stream_(stream), enqueue_(std::move(enqueue)) {}
-
-  absl::Status WarmUp(bool graph) {
-    RETURN_IF_ERROR(enqueue_());
-    if (graph) {
-      RETURN_IF_ERROR(stream_.Synchronize());
-      ASSIGN_OR_RETURN(recorded_,
-                       RecordedWork::Record("a product", stream_, enqueue_));
-      RETURN_IF_ERROR(recorded_->Launch(stream_));
-    }
-    return stream_.Synchronize();
-  }
-
-  absl::Status Sample(DeviceTimer& timer) {
-    ASSIGN_OR_RETURN(const double seconds, timer.Time([&] {
-      return recorded_ != nullptr ? recorded_->Launch(stream_) : enqueue_();
-    }));
-    samples_.push_back(seconds);
-    return absl::OkStatus();
-  }
-
-  double MedianSeconds() const { return Median(samples_); }
-
- private:
-  CudaStream& stream_;
-  const std::function<absl::Status()> enqueue_;
-  std::unique_ptr<RecordedWork> recorded_;
-  std::vector<double> samples_;
-};
-
-// The halves of one piece of memory, copied from one to the other.
-class CopyBuffers {
- public:
-  absl::Status Allocate(size_t bytes, CudaStream& stream) {
-    bytes_ = bytes;
-    ASSIGN_OR_RETURN(memory_, stream.Allocate(2 * bytes, "copies"));
-    return stream.Check(
-        cudaMemsetAsync(memory_.data(), 1, 2 * bytes, stream.get()),
-        "filling memory");
-  }
-  absl::Status Copy(CudaStream& stream) const {
-    auto* const data = static_cast<char*>(memory_.data());
-    return stream.Check(cudaMemcpyAsync(data + bytes_, data, bytes_,
-                                        cudaMemcpyDeviceToDevice, stream.get()),
-                        "copying on the device");
-  }
-
- private:
-  size_t bytes_ = 0;
-  DeviceMemory memory_;
-};
-
 absl::StatusOr<LinearTiming> MeasureProduct(
     const LinearMeasurementOptions& options, Layers& layers, int bits, int rows,
     const CopyBuffers& copies, bool with_cublas, DeviceTimer& timer,
@@ -217,14 +152,7 @@ absl::StatusOr<LinearTiming> MeasureProduct(
   Contender copy(stream, [&] { return copies.Copy(stream); });
   std::vector<Contender*> contenders = {&ours, &copy};
   if (with_cublas) contenders.push_back(&halves);
-  for (Contender* const contender : contenders) {
-    RETURN_IF_ERROR(contender->WarmUp(options.graph));
-  }
-  for (int i = 0; i < options.repeats; ++i) {
-    for (Contender* const contender : contenders) {
-      RETURN_IF_ERROR(contender->Sample(timer));
-    }
-  }
+  RETURN_IF_ERROR(TakeTurns(options, contenders, timer));
   LinearTiming timing;
   timing.bits = bits;
   timing.rows = rows;

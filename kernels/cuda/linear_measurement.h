@@ -17,9 +17,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "absl/time/time.h"
 #include "kernels/cuda/cublas.h"
 #include "kernels/cuda/cuda_stream.h"
+#include "kernels/cuda/measurement.h"
 
 namespace anyprec {
 
@@ -31,18 +31,12 @@ struct LinearShape {
 // "4096x11008": n, then k. INVALID_ARGUMENT quotes what is wrong.
 absl::StatusOr<LinearShape> ParseLinearShape(absl::string_view text);
 
-struct LinearMeasurementOptions {
+// A layer's copies amount to rotation_bytes at its lowest precision.
+struct LinearMeasurementOptions : MeasurementOptions {
   std::vector<LinearShape> shapes;
   std::vector<int> bits;  // within [kMinBits, kMaxBits]
   // M. Up to kMaxDecodeRows are measured as decode rows, more as prefill.
   std::vector<int> rows;
-  bool graph = false;  // each sample is one CUDA graph
-  int repeats = 11;    // samples, of which the median counts
-  // That the copies of a layer, at its lowest precision, amount to: several
-  // times the L2 cache.
-  size_t rotation_bytes = size_t{256} << 20;
-  size_t copy_bytes = size_t{256} << 20;     // of a copy, once
-  absl::Time stop = absl::InfiniteFuture();  // begin no product after this
 };
 
 inline constexpr int kMaxDecodeRows = 64;

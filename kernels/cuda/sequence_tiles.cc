@@ -102,6 +102,14 @@ TiledSequences TileSequences(std::span<const SequenceRows> sequences,
   return tiled;
 }
 
+absl::Status SequenceTiles::Reserve(int rows, size_t blocks,
+                                    CudaStream& stream) {
+  // At worst a tile has a single row.
+  return memory_
+      .Reserve(rows * sizeof(RowTile) + blocks * sizeof(int32_t), stream)
+      .status();
+}
+
 absl::Status SequenceTiles::Update(std::span<const SequenceRows> sequences,
                                    int max_tile_rows, const KvLayout& layout,
                                    CudaStream& stream) {

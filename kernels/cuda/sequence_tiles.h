@@ -31,6 +31,10 @@ TiledSequences TileSequences(std::span<const SequenceRows> sequences,
 
 class SequenceTiles {
  public:
+  // Room for `rows` rows and for block tables of `blocks` together, so that
+  // Update() takes no more memory for them.
+  absl::Status Reserve(int rows, size_t blocks, CudaStream& stream);
+
   // Brings the device up to date with `sequences`, cut as by TileSequences(),
   // behind all work of `stream`. The layers of a step ask for the same ones one
   // after the other: only the first of them copies.

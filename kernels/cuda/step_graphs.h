@@ -54,6 +54,12 @@ class StepGraphs {
   // attention needs no more scratch than `max_scratch_bytes`.
   static bool Takes(const StepRows& step, size_t max_scratch_bytes);
 
+  // Takes the memory of the tables of all steps of up to `sequences` sequences,
+  // each of up to `blocks` blocks.
+  absl::Status Reserve(int sequences, int blocks, CudaStream& stream) {
+    return table_.Reserve(sequences, blocks, stream);
+  }
+
   // Runs a step that Takes(), as Backend::RunStep() does. `scratch` is for
   // attention.
   // REQUIRES: step.kv is laid out as `layout`.

@@ -54,6 +54,14 @@ std::vector<DecodeSlice> SliceGroups(std::span<const RowGroup> groups,
   return slices;
 }
 
+absl::Status StepTable::Reserve(int sequences, int blocks, CudaStream& stream) {
+  const size_t table_bytes =
+      size_t{1} * std::min(sequences, kMaxTableRows) * blocks * sizeof(int32_t);
+  return memory_
+      .Reserve(std::max(sizeof(Head) + table_bytes, kLeastBytes), stream)
+      .status();
+}
+
 absl::Status StepTable::Update(const StepRows& step, int max_rows,
                                int max_precision, const KvLayout& layout,
                                CudaStream& stream) {

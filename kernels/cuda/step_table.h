@@ -36,6 +36,10 @@ struct StepTableView {
 
 class StepTable {
  public:
+  // Room for up to `sequences` sequences, each of up to `blocks` blocks, so
+  // that Update() takes no more memory for them.
+  absl::Status Reserve(int sequences, int blocks, CudaStream& stream);
+
   // Brings the table up to date with `step`, in one copy behind all work of
   // `stream`; waits where the table must grow. Launches are to be for
   // `max_rows` rows and precisions up to `max_precision`.

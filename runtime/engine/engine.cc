@@ -124,8 +124,8 @@ size_t MachineMemoryBytes() {
                                      : std::numeric_limits<size_t>::max();
 }
 
-// What the KV cache may take of the memory of a device, weights and activations
-// being there.
+// What the KV cache may take of the memory of a device, everything else being
+// there.
 absl::StatusOr<size_t> BytesLeft(const DeviceMemoryInfo& device,
                                  double fraction) {
   const auto budget =
@@ -191,17 +191,20 @@ int MaxPromptLogitRows(int vocab_size) {
   return static_cast<int>(std::clamp<size_t>(rows, 16, 4096));
 }
 
-// Takes the activations' memory before the KV cache takes what is left, where
-// the backend has a device's memory to share out.
-absl::Status ReserveActivations(const EngineOptions& options, Backend& backend,
-                                LlamaModel& model) {
+// Takes what the largest step needs before the KV cache takes what is left,
+// where the backend has a device's memory to share out.
+absl::Status ReserveMemory(const EngineOptions& options, int context,
+                           Backend& backend, LlamaModel& model) {
   ASSIGN_OR_RETURN(const std::optional<DeviceMemoryInfo> device,
                    backend.GetDeviceMemoryInfo());
   if (!device.has_value()) return absl::OkStatus();
   // A sequence that speculates verifies all its drafts in one step.
   const int decode_rows = options.max_sequences * (kMaxDraftTokens + 1);
-  return model.ReserveActivations(
-      options.prefill_chunk_tokens + decode_rows,
+  return model.ReserveMemory(
+      {.rows = options.prefill_chunk_tokens + decode_rows,
+       .sequences = options.max_sequences,
+       .positions = context,
+       .block_tokens = options.kv_block_tokens},
       MaxPromptLogitRows(model.config().vocab_size) + decode_rows);
 }
 
@@ -238,7 +241,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(
   RETURN_IF_ERROR(ValidateOptions(options, *model));
   int context = options.max_context_tokens > 0 ? options.max_context_tokens
                                                : model->max_context_tokens();
-  RETURN_IF_ERROR(ReserveActivations(options, *backend, *model));
+  RETURN_IF_ERROR(ReserveMemory(options, context, *backend, *model));
   ASSIGN_OR_RETURN(const int kv_blocks,
                    NumKvBlocks(options, context, *model, *backend));
   // No request is accepted that the cache could never hold.

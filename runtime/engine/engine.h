@@ -42,7 +42,8 @@ struct EngineOptions {
                               // memory of its own, at most what
                               // gpu_memory_fraction leaves
   // Of such a device's memory, what may be in use once the KV cache is there,
-  // other processes' part included; the rest is for kernels' scratch.
+  // other processes' part included. Steps take nothing of the rest: that is for
+  // the driver, and for what others may still take.
   double gpu_memory_fraction = 0.9;
   KvType kv_type = KvType::kFloat16;
   // Keep the blocks of prompts, for prompts that begin alike, until their room

@@ -314,6 +314,7 @@ void EngineLoop::Publish() {
   counts_.waiting = scheduler_.num_waiting();
   counts_.kv_blocks_total = pool_.num_blocks();
   counts_.kv_blocks_free = pool_.num_free();
+  counts_.kv_block_tokens = pool_.block_tokens();
   counts_.preemptions = scheduler_.num_preemptions();
   counts_.precision_raises = scheduler_.num_raises();
   counts_.precision_drops = scheduler_.num_drops();

@@ -20,6 +20,7 @@ struct EngineStats {
   int waiting = 0;
   int kv_blocks_total = 0;
   int kv_blocks_free = 0;
+  int kv_block_tokens = 0;  // in each
   PrecisionLimits precision_limits;
   double load_pressure = 1;  // LoadPressure
   // At most kStepCostsAge old; never null.

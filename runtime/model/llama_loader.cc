@@ -1,6 +1,8 @@
 #include "runtime/model/llama_loader.h"
 
 #include <algorithm>
+#include <cstddef>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,8 +13,37 @@
 #include "runtime/model/rope.h"
 
 namespace anyprec {
+namespace {
+
+// The least that a backend can keep the weights in: blocks as planes and
+// codebooks, the embedding and an lm_head as int8; all in 16 bits where the
+// model is not quantized.
+size_t LeastWeightBytes(const WeightSource& source) {
+  const ModelConfig& config = source.config();
+  const size_t hidden = config.hidden_size, inner = config.intermediate_size;
+  const size_t q_size = config.num_heads * config.head_dim;
+  const size_t kv_size = config.num_kv_heads * config.head_dim;
+  // Of the layers of a block, without norms.
+  const size_t rows = q_size + 2 * kv_size + hidden + 2 * inner + hidden;
+  const size_t weights = hidden * (2 * q_size + 2 * kv_size + 3 * inner);
+  const size_t dense =
+      hidden * config.vocab_size * (source.HasLmHead() ? 2 : 1);
+  if (source.max_bits() == kUnquantizedBits) {
+    return 2 * (config.num_layers * weights + dense);
+  }
+  size_t centroids = 0;  // of a row
+  for (int bits = source.min_bits(); bits <= source.max_bits(); ++bits) {
+    centroids += size_t{1} << bits;
+  }
+  const size_t block_bytes =
+      weights * source.max_bits() / 8 + rows * centroids * sizeof(Float16);
+  return config.num_layers * block_bytes + dense;
+}
+
+}  // namespace
 
 absl::StatusOr<std::unique_ptr<LlamaModel>> LlamaLoader::Load() {
+  RETURN_IF_ERROR(CheckRoom());
   const ModelConfig& config = source_.config();
   auto model = absl::WrapUnique(new LlamaModel(config, backend_));
   model->seed_bits_ = source_.min_bits();
@@ -39,6 +70,20 @@ absl::StatusOr<std::unique_ptr<LlamaModel>> LlamaLoader::Load() {
   }
   if (options_.progress) options_.progress(1.0);
   return model;
+}
+
+absl::Status LlamaLoader::CheckRoom() const {
+  ASSIGN_OR_RETURN(const std::optional<DeviceMemoryInfo> device,
+                   backend_.GetDeviceMemoryInfo());
+  const size_t needed = LeastWeightBytes(source_);
+  if (!device.has_value() || needed <= device->free_bytes) {
+    return absl::OkStatus();
+  }
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "the model's weights at up to ", source_.max_bits(),
+      " bits need at least ", needed,
+      " bytes of the device's memory, of which ", device->free_bytes, " of ",
+      device->total_bytes, " are free"));
 }
 
 absl::StatusOr<LlamaModel::Layer> LlamaLoader::LoadLayer(int index) {

@@ -16,10 +16,13 @@ class LlamaLoader {
   LlamaLoader(WeightSource& source, LoadOptions options, Backend& backend)
       : source_(source), options_(std::move(options)), backend_(backend) {}
 
-  // Errors are the source's and the backend's, with the tensor's name.
+  // RESOURCE_EXHAUSTED, before anything is read, where the weights cannot fit
+  // in what is free of a device's memory. Errors are otherwise the source's and
+  // the backend's, with the tensor's name.
   absl::StatusOr<std::unique_ptr<LlamaModel>> Load();
 
  private:
+  absl::Status CheckRoom() const;
   absl::StatusOr<LlamaModel::Layer> LoadLayer(int index);
   absl::StatusOr<std::unique_ptr<Buffer>> LoadNorm(absl::string_view name);
   absl::StatusOr<std::unique_ptr<Buffer>> Upload(std::span<const float> values);

@@ -113,8 +113,16 @@ size_t LlamaModel::WeightBytesResident() const {
   return bytes;
 }
 
-absl::Status LlamaModel::ReserveActivations(int rows, int logit_rows) {
-  return workspace_.Reserve(config_, backend_, rows, logit_rows);
+absl::Status LlamaModel::ReserveMemory(const StepLimits& limits,
+                                       int logit_rows) {
+  RETURN_IF_ERROR(
+      workspace_.Reserve(config_, backend_, limits.rows, logit_rows));
+  std::vector<const LinearWeights*> layers = {&lm_head()};
+  for (const Layer& layer : layers_) {
+    layers.insert(layers.end(), {layer.qkv.get(), layer.attention_out.get(),
+                                 layer.gate_up.get(), layer.down.get()});
+  }
+  return backend_.ReserveScratch(limits, attention_shape(), layers);
 }
 
 absl::StatusOr<StepOutput> LlamaModel::Forward(const StepInput& step,

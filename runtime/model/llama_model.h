@@ -93,10 +93,10 @@ class LlamaModel {
   // Bytes of weights in the backend's memory, all precisions together.
   size_t WeightBytesResident() const;
 
-  // Makes room for the activations of steps of up to `rows` rows and
-  // `logit_rows` rows of logits and draws, which Forward() otherwise does as it
-  // needs it.
-  absl::Status ReserveActivations(int rows, int logit_rows);
+  // Takes the memory of steps within `limits` with up to `logit_rows` rows of
+  // logits and draws: activations and the backend's scratch, which Forward()
+  // otherwise takes as it needs them.
+  absl::Status ReserveMemory(const StepLimits& limits, int logit_rows);
 
   // REQUIRES: tokens in [0, vocab_size), positions below max_context_tokens,
   // precisions in [seed_bits, max_bits].

@@ -32,19 +32,19 @@ Request RandomRequest(int vocab_size, int seed, int bits, int prompt_tokens,
 }
 
 // Where streams would wait for each other's memory, nothing is measured.
-absl::Status CheckRoom(Engine& engine, int streams, int context,
-                       int block_tokens) {
+absl::Status CheckRoom(Engine& engine, int streams, int context) {
   if (context > engine.max_context_tokens()) {
     return absl::FailedPreconditionError(
         absl::StrCat(context, " tokens of context, there is room for ",
                      engine.max_context_tokens()));
   }
-  const int blocks = streams * ((context + block_tokens - 1) / block_tokens);
-  const int total = engine.Stats().kv_blocks_total;
-  if (blocks > total) {
+  const EngineStats stats = engine.Stats();
+  const int blocks =
+      streams * ((context + stats.kv_block_tokens - 1) / stats.kv_block_tokens);
+  if (blocks > stats.kv_blocks_total) {
     return absl::FailedPreconditionError(
         absl::StrCat(streams, " streams of ", context, " tokens need ", blocks,
-                     " KV blocks, there are ", total));
+                     " KV blocks, there are ", stats.kv_blocks_total));
   }
   return absl::OkStatus();
 }
@@ -70,8 +70,7 @@ absl::StatusOr<EngineRates> MeasureStreams(Engine& engine,
                                            std::span<const int> bits,
                                            int prompt_tokens, int tokens) {
   const int count = static_cast<int>(bits.size());
-  RETURN_IF_ERROR(CheckRoom(engine, count, prompt_tokens + tokens,
-                            EngineOptions().kv_block_tokens));
+  RETURN_IF_ERROR(CheckRoom(engine, count, prompt_tokens + tokens));
   std::vector<StreamResult> results(count);
   std::vector<std::unique_ptr<ResponseStream>> streams;
   const absl::Time start = absl::Now();

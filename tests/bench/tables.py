@@ -4,9 +4,9 @@
     tables.py RESULTS README           rewrites README
     tables.py --check RESULTS README   exit code 1 where that would change it
 
-RESULTS is a folder of JSON files as linear_benchmark and engine_benchmark write
-them; others are passed over. The tables stand between the lines BEGIN and END.
-No result, no table.
+RESULTS is a folder of JSON files as linear_benchmark, attention_benchmark and
+engine_benchmark write them; others are passed over. The tables stand between the
+lines BEGIN and END. No result, no table.
 """
 
 import json
@@ -24,10 +24,14 @@ def table(headings, rows):
     return lines
 
 
-def linear_tables(report):
+def circumstances(report):
     launches = "in CUDA graphs" if report["graph"] else "plain launches"
-    yield (f"Products of bit-plane layers, {report['device']}, {launches}, "
-           f"{report['date']}: microseconds, fraction of the copy bandwidth, "
+    return f"{report['device']}, {launches}, {report['date']}"
+
+
+def linear_tables(report):
+    yield (f"Products of bit-plane layers, {circumstances(report)}: "
+           "microseconds, fraction of the copy bandwidth, "
            "speed-up over cuBLAS in fp16.")
     yield ""
     results = report["results"]
@@ -48,6 +52,36 @@ def linear_tables(report):
             row.append(text)
         rows.append(row)
     yield from table(["n x k", "M"] + [f"{b} bits" for b in bits], rows)
+
+
+def attention_tables(report):
+    yield (f"Attention over the KV cache in fp16, {circumstances(report)}: "
+           "microseconds of a layer; where sequences decode, fraction of the copy "
+           "bandwidth, for a prompt's rows TFLOP/s.")
+    yield ""
+    results = report["results"]
+    contexts = sorted({r["context"] for r in results})
+
+    def case(r):
+        return (r["heads"], r["kv_heads"], r["head_dim"], r["sequences"],
+                r["rows"])
+
+    cells = {(case(r), r["context"]): r for r in results}
+    rows = []
+    for key in dict.fromkeys(case(r) for r in results):
+        heads, kv_heads, head_dim, sequences, m = key
+        row = [f"{heads} / {kv_heads} x {head_dim}", str(sequences), str(m)]
+        for context in contexts:
+            cell = cells.get((key, context))
+            if cell is None:
+                row.append("")
+            elif m == 1:
+                row.append(f"{cell['us']:.1f}, {cell['of_copy']:.0%}")
+            else:
+                row.append(f"{cell['us']:.1f}, {cell['tflop_per_s']:.1f}")
+        rows.append(row)
+    yield from table(["heads / KV heads", "sequences", "rows of each"] +
+                     [f"context {c}" for c in contexts], rows)
 
 
 def engine_tables(report):
@@ -75,7 +109,11 @@ def engine_tables(report):
                f"{row['grouped_tokens_per_s']:.0f} in separate batches.")
 
 
-MAKERS = {"linear": linear_tables, "engine": engine_tables}
+MAKERS = {
+    "linear": linear_tables,
+    "attention": attention_tables,
+    "engine": engine_tables,
+}
 
 
 def tables(folder):

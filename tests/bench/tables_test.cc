@@ -71,6 +71,25 @@ TEST_F(TablesTest, LinearResultsBecomeARowForEachShapeAndM) {
   EXPECT_EQ(Check().exit_code, 0);
 }
 
+TEST_F(TablesTest, AttentionResultsBecomeARowForEachBatchAndChunk) {
+  Write(folder_ + "/attention.json", R"({
+    "benchmark": "attention", "device": "GPU", "date": "2026-01-02",
+    "graph": false, "results": [
+      {"heads": 32, "kv_heads": 8, "head_dim": 128, "sequences": 2, "rows": 1,
+       "context": 128, "us": 1.26, "of_copy": 0.5, "tflop_per_s": 1},
+      {"heads": 32, "kv_heads": 8, "head_dim": 128, "sequences": 2, "rows": 1,
+       "context": 256, "us": 2, "of_copy": 0.25, "tflop_per_s": 1},
+      {"heads": 32, "kv_heads": 8, "head_dim": 128, "sequences": 1, "rows": 200,
+       "context": 256, "us": 3, "of_copy": 0.1, "tflop_per_s": 12.34}]})");
+  ASSERT_EQ(Tables().exit_code, 0);
+  const std::string text = Read(readme_);
+  EXPECT_THAT(text, HasSubstr("GPU, plain launches, 2026-01-02"));
+  EXPECT_THAT(text, HasSubstr("| heads / KV heads | sequences | rows of each | "
+                              "context 128 | context 256 |\n"));
+  EXPECT_THAT(text, HasSubstr("| 32 / 8 x 128 | 2 | 1 | 1.3, 50% | 2.0, 25% |\n"
+                              "| 32 / 8 x 128 | 1 | 200 |  | 3.0, 12.3 |\n"));
+}
+
 TEST_F(TablesTest, EngineResultsLeaveGapsWhereNothingWasMeasured) {
   Write(folder_ + "/engine.json", R"({
     "benchmark": "engine", "model": "m", "device": "GPU",

@@ -118,6 +118,16 @@ std::vector<float> Download(Backend& backend, const float* data, size_t size) {
   return {view->begin(), view->end()};
 }
 
+void ExpectWorks(Backend& backend) {
+  const auto x = Upload(backend, std::vector<float>{3, 4});
+  const auto weight = Upload(backend, std::vector<float>{1, 1});
+  ASSERT_TRUE(x != nullptr && weight != nullptr);
+  const absl::Status status =
+      backend.RmsNorm(x->data(), weight->data(), 1, 2, 0, x->data());
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_NEAR(Download(backend, x->data(), 2)[1], 4 / std::sqrt(12.5), 1e-6);
+}
+
 bool SameBits(std::span<const float> a, std::span<const float> b) {
   return a.size() == b.size() &&
          (a.empty() || std::memcmp(a.data(), b.data(), a.size_bytes()) == 0);

@@ -54,6 +54,9 @@ class RandomDense {
 std::unique_ptr<Buffer> Upload(Backend& backend, std::span<const float> values);
 std::vector<float> Download(Backend& backend, const float* data, size_t size);
 
+// Fails the test unless the backend normalizes a row as it should.
+void ExpectWorks(Backend& backend);
+
 // True if both hold the same bits, NaN included.
 bool SameBits(std::span<const float> a, std::span<const float> b);
 

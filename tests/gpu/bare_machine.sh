@@ -5,9 +5,9 @@
 #   tests/gpu/bare_machine.sh BUNDLE ROOT
 #
 # Enters the bare Debian 12 in the folder ROOT, with no network but a loopback of
-# its own, and there runs the programs, serves the bundle's small model on the CPU
-# to its client, and asks for a GPU, of which there must be none: no driver is in
-# ROOT. Needs root.
+# its own, and there runs the programs, quantizes the bundle's small model, serves
+# it on the CPU to its client, and asks for a GPU, of which there must be none: no
+# driver is in ROOT. Needs root.
 set -euo pipefail
 
 # What runs inside: BUNDLE is at /bundle.
@@ -26,8 +26,12 @@ inside() {
     [ -s /tmp/help ] || fail "$program --help says nothing"
   done
 
-  echo "== the small model answers on the CPU"
-  anyprec-server --model=/bundle/tiny-llama-3-8 --device=cpu --warm_up=0 \
+  echo "== the small model is quantized"
+  anyprec-quantize --input=/bundle/tiny-llama --output=/tmp/model \
+    --sensitivity=uniform >/tmp/out 2>&1 || fail "$(cat /tmp/out)"
+
+  echo "== it answers on the CPU"
+  anyprec-server --model=/tmp/model --device=cpu --warm_up=0 \
     --port=0 --port_file=/tmp/port >/tmp/out 2>/tmp/log &
   server=$!
   for ((i = 0; i < 300; ++i)); do
@@ -55,7 +59,7 @@ inside() {
   }
   echo "== there is no GPU"
   fails_with_one_line 'no NVIDIA driver' \
-    anyprec-server --model=/bundle/tiny-llama-3-8 --device=cuda --port=0
+    anyprec-server --model=/tmp/model --device=cuda --port=0
   fails_with_one_line 'no NVIDIA driver' gpu-suite
   echo "passed"
 }

@@ -1,8 +1,10 @@
-// The server on a CUDA device, an emulated one: loading, and losing it.
+// The server on a CUDA device, an emulated one: loading, a device that is too
+// small, and losing it.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <cstdlib>
 #include <string>
 
 #include "grpc/health/v1/health.grpc.pb.h"
@@ -15,6 +17,7 @@ using ::grpc::health::v1::Health;
 using ::grpc::health::v1::HealthCheckResponse;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
+using ::testing::MatchesRegex;
 
 // Not most of the emulated device, which is the machine's memory.
 constexpr char kCache[] = "--kv_cache_gb=0.01";
@@ -29,6 +32,18 @@ TEST(CudaServerTest, PlanesAboveMaxBitsTakeNoneOfTheDevice) {
             all.GetModel().model().weight_bytes_resident());
   EXPECT_THAT(all.process().Errors(),
               AllOf(HasSubstr("loading ["), HasSubstr("100%")));
+}
+
+TEST(CudaServerTest, ADeviceTooSmallForTheWeightsEndsItWithOneLine) {
+  setenv("ANYPREC_EMULATED_DEVICE_BYTES", "1000000", /*overwrite=*/1);
+  const Outcome outcome =
+      RunToEnd({kEmulatedServerBinary, "--model=" + QuantizedTinyLlama(),
+                "--device=cuda", "--port=0", "--log_level=warn"});
+  unsetenv("ANYPREC_EMULATED_DEVICE_BYTES");
+  EXPECT_EQ(outcome.exit_code, 1);
+  EXPECT_THAT(outcome.errors,
+              MatchesRegex("anyprec-server: [^\n]* need at least [0-9]+ bytes "
+                           "[^\n]* 1000000 of 1000000 are free\n"));
 }
 
 TEST(CudaServerTest, ALostDeviceEndsItWithOneAfterHealthHasSaidSo) {

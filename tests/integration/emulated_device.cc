@@ -1,6 +1,9 @@
-// Part of emulated-server: its device is lost when SIGUSR1 comes.
+// Part of emulated-server: its device has ANYPREC_EMULATED_DEVICE_BYTES of
+// memory, where that is set, and is lost when SIGUSR1 comes.
 #include <signal.h>
 
+#include <cstdlib>
+#include <string>
 #include <thread>
 
 #include "kernels/cuda/emulation/runtime.h"
@@ -22,6 +25,12 @@ void LoseDeviceAt(sigset_t signals) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::thread(LoseDeviceAt, signals).detach();
   return true;
+}();
+
+[[maybe_unused]] const bool kLimited = [] {
+  const char* const bytes = std::getenv("ANYPREC_EMULATED_DEVICE_BYTES");
+  if (bytes != nullptr) emulation::SetDeviceMemory(std::stoull(bytes));
+  return bytes != nullptr;
 }();
 
 }  // namespace
