@@ -25,7 +25,6 @@
 #ifndef ANYPREC_KERNELS_SAMPLING_H_
 #define ANYPREC_KERNELS_SAMPLING_H_
 
-#include <cstddef>
 #include <cstdint>
 
 namespace anyprec {
