@@ -43,7 +43,7 @@ bool TokenProbabilities(std::span<const float> logits, const TokenDraw& draw,
 void SelectTop(std::span<const float> logits, std::span<const float> maxima,
                size_t count, RowScratch& scratch);
 
-// log of the sum of exp(logits), to 1e-6, and 2^-31 for each logit that is less
+// log of the sum of exp(logits), to 1e-6, and 2^-30 for each logit that is less
 // than the largest by 21 or more.
 //   maxima  as BlockMaxima() sets them
 double LogSumExp(std::span<const float> logits, std::span<const float> maxima);

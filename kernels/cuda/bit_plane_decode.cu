@@ -208,15 +208,20 @@ cudaError_t LaunchDecode(const BitPlaneWeights& weights, int precision,
   });
 }
 
+// A kernel takes the registers of its widest precision, and as long to compile
+// as all of them: one for each two precisions is what both will bear.
 template <int kRows>
 cudaError_t LaunchDecodeSlices(const BitPlaneWeights& weights,
                                const DecodeSlices& slices, const float* x,
                                float* y, bool accumulate, cudaStream_t stream) {
   const dim3 grid(BandCount(weights.n), (slices.max_rows + kRows - 1) / kRows);
-  return WithPrecision(slices.max_precision, [&](auto bits) {
-    return Launch(&DecodeSlicesKernel<bits(), kRows>, grid, dim3(kThreads), 0,
-                  stream, weights, slices, x, y, accumulate);
-  });
+  const auto kernel = slices.max_precision <= 4 ? &DecodeSlicesKernel<4, kRows>
+                      : slices.max_precision <= 6
+                          ? &DecodeSlicesKernel<6, kRows>
+                          : &DecodeSlicesKernel<8, kRows>;
+  static_assert(kMaxBits == 8);
+  return Launch(kernel, grid, dim3(kThreads), 0, stream, weights, slices, x, y,
+                accumulate);
 }
 
 void CheckAlignment(const float* x) {
@@ -239,9 +244,7 @@ cudaError_t DecodeBitPlanes(const BitPlaneWeights& weights, int precision,
   return launch(weights, precision, x, rows, y, accumulate, stream);
 }
 
-int MaxSliceRows(int max_rows) {
-  return max_rows <= 1 ? 1 : max_rows <= 4 ? 4 : kMaxRows;
-}
+int MaxSliceRows(int max_rows) { return max_rows <= 1 ? 1 : kMaxRows; }
 
 cudaError_t DecodeBitPlaneSlices(const BitPlaneWeights& weights,
                                  const DecodeSlices& slices, const float* x,
@@ -250,10 +253,9 @@ cudaError_t DecodeBitPlaneSlices(const BitPlaneWeights& weights,
   CheckBitPlanes(weights, slices.max_precision);
   CheckAlignment(x);
   if (slices.max_rows == 0) return cudaSuccess;
-  const int slice_rows = MaxSliceRows(slices.max_rows);
-  const auto launch = slice_rows == 1   ? &LaunchDecodeSlices<1>
-                      : slice_rows == 4 ? &LaunchDecodeSlices<4>
-                                        : &LaunchDecodeSlices<kMaxRows>;
+  const auto launch = MaxSliceRows(slices.max_rows) == 1
+                          ? &LaunchDecodeSlices<1>
+                          : &LaunchDecodeSlices<kMaxRows>;
   return launch(weights, slices, x, y, accumulate, stream);
 }
 

@@ -15,6 +15,7 @@
 #include "kernels/cuda/cuda_stream.h"
 #include "kernels/cuda/device_memory.h"
 #include "kernels/cuda/device_timer.h"
+#include "kernels/cuda/recorded_work.h"
 
 namespace anyprec {
 

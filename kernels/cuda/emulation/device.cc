@@ -95,9 +95,7 @@ cudaError_t Device::Enqueue(Stream& stream, Work work,
                                uses = std::move(uses)] {
       for (const MemoryRange& range : uses) {
         if (Holds(range)) continue;
-        kernel_failure =
-            "a graph uses memory that was freed after it was "
-            "captured";
+        kernel_failure = "a graph uses memory that was freed after its capture";
         std::fprintf(stderr, "emulated graph: %s\n", kernel_failure.c_str());
         return cudaErrorIllegalAddress;
       }
