@@ -209,6 +209,10 @@ class Backend {
     return operations();
   }
 
+  // Steps that were launched operation by operation because no memory was left
+  // to record them. Safe to call from any thread.
+  virtual int64_t StepsWithoutRecord() const { return 0; }
+
   // y[rows, n] = x[rows, k] * W^T, or y += x * W^T where `accumulate`. `groups`
   // are disjoint; rows in no group are left untouched.
   // REQUIRES: every group's precision was loaded.

@@ -161,6 +161,10 @@ class CudaBackend final : public Backend {
     return graphs_.Run(step, step.kv->layout(), operations, scratch_, *stream_);
   }
 
+  int64_t StepsWithoutRecord() const override {
+    return graphs_.steps_without_memory();
+  }
+
   absl::Status Linear(const LinearWeights& weights,
                       std::span<const RowGroup> groups, const float* x,
                       float* y, bool accumulate) override {

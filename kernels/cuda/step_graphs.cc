@@ -48,23 +48,44 @@ absl::Status StepGraphs::Run(const StepRows& step, const KvLayout& layout,
   attention_scratch_ = static_cast<float*>(memory);
 
   Graph& graph = graphs_[{max_rows, max_precision}];
+  if (!graph.without_memory) {
+    const absl::Status launched = Launch(step, graph, operations, stream);
+    if (!absl::IsResourceExhausted(launched)) return launched;
+    RETURN_IF_ERROR(stream.Synchronize());  // a launch of it may be running
+    graph = {.without_memory = true};
+  }
+  steps_without_memory_.fetch_add(1, std::memory_order_relaxed);
+  return operations();
+}
+
+absl::Status StepGraphs::Launch(const StepRows& step, Graph& graph,
+                                absl::FunctionRef<absl::Status()> operations,
+                                CudaStream& stream) {
   if (graph.work != nullptr) {
     next_operation_ = 0;
-    as_recorded_ = graph.table == table().memory && graph.scratch == memory;
+    as_recorded_ =
+        graph.table == table().memory && graph.scratch == attention_scratch_;
     RETURN_IF_ERROR(Call(step, graph, operations));
     if (as_recorded_ && next_operation_ == graph.operations.size()) {
       return graph.work->Launch(stream);
     }
     RETURN_IF_ERROR(stream.Synchronize());  // it may be running
   }
-  graph = {.table = table().memory, .scratch = memory};
-  ASSIGN_OR_RETURN(
-      graph.work,
-      RecordedWork::Record(
-          absl::StrCat("a step of up to ", max_rows, " decode rows at up to ",
-                       max_precision, " bits"),
-          stream, [&] { return Call(step, graph, operations); }));
+  RETURN_IF_ERROR(Record(step, graph, operations, stream));
   return graph.work->Launch(stream);
+}
+
+absl::Status StepGraphs::Record(const StepRows& step, Graph& graph,
+                                absl::FunctionRef<absl::Status()> operations,
+                                CudaStream& stream) {
+  graph = {.table = table().memory, .scratch = attention_scratch_};
+  ASSIGN_OR_RETURN(graph.work,
+                   RecordedWork::Record(
+                       absl::StrCat("a step of up to ", table().slices.max_rows,
+                                    " decode rows at up to ",
+                                    table().slices.max_precision, " bits"),
+                       stream, [&] { return Call(step, graph, operations); }));
+  return absl::OkStatus();
 }
 
 absl::Status StepGraphs::Call(const StepRows& step, Graph& graph,

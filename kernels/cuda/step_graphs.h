@@ -12,11 +12,17 @@
 //      since is so found out, and the graph recorded anew.
 //   2. Nothing is allocated, copied or waited for while one is recorded.
 //
+// The driver takes memory for a graph, how much is its own affair. Where there
+// is none left, steps of as many rows at those bits are launched operation by
+// operation from then on, which needs no more than was reserved: the memory
+// that others hold is held for good.
+//
 // Thread-compatible.
 #ifndef ANYPREC_KERNELS_CUDA_STEP_GRAPHS_H_
 #define ANYPREC_KERNELS_CUDA_STEP_GRAPHS_H_
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -74,6 +80,11 @@ class StepGraphs {
   // are wanted, for all rows of table(). A graph has them otherwise.
   bool Wants(const StepOperation& operation);
 
+  // Steps that ran without a graph for want of memory. Thread-safe.
+  int64_t steps_without_memory() const {
+    return steps_without_memory_.load(std::memory_order_relaxed);
+  }
+
   const StepTableView& table() const { return table_.view(); }
   float* attention_scratch() const { return attention_scratch_; }
 
@@ -83,7 +94,16 @@ class StepGraphs {
     const void* scratch = nullptr;
     std::vector<StepOperation> operations;
     std::unique_ptr<RecordedWork> work;  // null until it was recorded
+    bool without_memory = false;         // there was none for it
   };
+
+  // Launches the graph of a step, recorded anew where it must be.
+  absl::Status Launch(const StepRows& step, Graph& graph,
+                      absl::FunctionRef<absl::Status()> operations,
+                      CudaStream& stream);
+  absl::Status Record(const StepRows& step, Graph& graph,
+                      absl::FunctionRef<absl::Status()> operations,
+                      CudaStream& stream);
 
   // Calls `operations` as those of `step`.
   absl::Status Call(const StepRows& step, Graph& graph,
@@ -91,6 +111,7 @@ class StepGraphs {
 
   StepTable table_;
   float* attention_scratch_ = nullptr;
+  std::atomic<int64_t> steps_without_memory_ = 0;
   // By the most rows and the highest precision: 7 numbers of rows, and as many
   // precisions as a model has.
   absl::flat_hash_map<std::pair<int, int>, Graph> graphs_;

@@ -53,9 +53,10 @@ class LlamaRunner : public ModelRunner {
 
 class LlamaEngine : public Engine {
  public:
-  LlamaEngine(const LlamaModel& model, int max_context_tokens,
-              std::unique_ptr<EngineLoop> loop)
-      : model_(model),
+  LlamaEngine(const Backend& backend, const LlamaModel& model,
+              int max_context_tokens, std::unique_ptr<EngineLoop> loop)
+      : backend_(backend),
+        model_(model),
         max_context_tokens_(max_context_tokens),
         loop_(std::move(loop)) {}
 
@@ -70,13 +71,19 @@ class LlamaEngine : public Engine {
     return loop_->SetPrecisionLimits(limits);
   }
   const LlamaModel& model() const override { return model_; }
-  EngineStats Stats() const override { return loop_->Stats(); }
+  EngineStats Stats() const override {
+    EngineStats stats = loop_->Stats();
+    stats.steps_without_record = backend_.StepsWithoutRecord();
+    return stats;
+  }
   int max_context_tokens() const override { return max_context_tokens_; }
   absl::Status Health() const override { return loop_->Health(); }
   void Drain(absl::Time deadline) override { loop_->Drain(deadline); }
 
  private:
-  const LlamaModel& model_;  // the loop's runner owns it
+  // The loop's runner owns both.
+  const Backend& backend_;
+  const LlamaModel& model_;
   const int max_context_tokens_;
   const std::unique_ptr<EngineLoop> loop_;
 };
@@ -253,6 +260,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(
                        options.kv_type));
   const EngineLoopOptions loop_options =
       LoopOptions(options, context, kv_blocks, *model, tokenizer);
+  const Backend& own_backend = *backend;
   const LlamaModel& loaded = *model;
   auto runner = std::make_unique<LlamaRunner>(std::move(backend),
                                               std::move(model), std::move(kv));
@@ -272,7 +280,7 @@ absl::StatusOr<std::unique_ptr<Engine>> Engine::Create(
     ASSIGN_OR_RETURN(costs, MeasureStepCosts(*runner, warm_up));
   }
   return std::make_unique<LlamaEngine>(
-      loaded, context,
+      own_backend, loaded, context,
       std::make_unique<EngineLoop>(loop_options, std::move(runner), tokenizer,
                                    std::move(costs)));
 }

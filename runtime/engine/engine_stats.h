@@ -29,6 +29,8 @@ struct EngineStats {
 
   // Since the start.
   int64_t steps = 0;
+  // Launched operation by operation for want of memory (Backend).
+  int64_t steps_without_record = 0;
   int64_t preemptions = 0;
   int64_t prompt_tokens = 0;  // computed
   // Tokens of prompts that began to run, and those of them that the prefix

@@ -33,6 +33,7 @@ TEST(EngineMetricsTest, TokensAreCountedForEachLoadedPrecisionFromZeroOn) {
   EngineStats stats;
   stats.prompt_tokens = 7;
   stats.preemptions = 2;
+  stats.steps_without_record = 6;
   stats.prefix_cache_queries = 50;
   stats.prefix_cache_hits = 40;
   stats.draft_tokens = 30;
@@ -47,6 +48,7 @@ TEST(EngineMetricsTest, TokensAreCountedForEachLoadedPrecisionFromZeroOn) {
   EXPECT_EQ(metrics.Sum("anyprec_generation_tokens_total"), 12);
   EXPECT_EQ(metrics.Value("anyprec_prompt_tokens_total"), 7);
   EXPECT_EQ(metrics.Value("anyprec_num_preemptions_total"), 2);
+  EXPECT_EQ(metrics.Value("anyprec_steps_without_graph_total"), 6);
   EXPECT_EQ(metrics.Value("anyprec_prefix_cache_queries_total"), 50);
   EXPECT_EQ(metrics.Value("anyprec_prefix_cache_hits_total"), 40);
   EXPECT_EQ(metrics.Value("anyprec_spec_decode_num_draft_tokens_total"), 30);

@@ -23,6 +23,25 @@ namespace anyprec::emulation {
 // A launch, a copy, the time stamp of an event.
 using Work = std::function<cudaError_t()>;
 
+}  // namespace anyprec::emulation
+
+// CUDA leaves these to whoever implements it.
+// NOLINTBEGIN(readability-identifier-naming)
+struct CUgraph_st {
+  std::vector<anyprec::emulation::Work> work;
+};
+struct CUgraphExec_st {
+  std::vector<anyprec::emulation::Work> work;
+  size_t bytes;  // of device memory
+};
+// NOLINTEND(readability-identifier-naming)
+
+namespace anyprec::emulation {
+
+// What a graph takes of the device's memory for each launch in it. On a GPU it
+// depends on the driver.
+inline constexpr size_t kGraphBytesPerLaunch = 1024;
+
 // Bytes that work reads or writes.
 struct MemoryRange {
   const void* first = nullptr;
@@ -58,6 +77,7 @@ struct Device {
   Arrays pinned;  // host memory
   Stream default_stream;
   std::vector<std::unique_ptr<Stream>> streams;
+  std::vector<std::unique_ptr<CUgraphExec_st>> graphs;
   uint64_t seed = 1;
   uint64_t launches = 0;
   std::mt19937_64 random{1};

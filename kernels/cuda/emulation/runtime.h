@@ -11,7 +11,7 @@
 // waiting break a capture. Stricter than a GPU: so does a copy from or to host
 // memory that is not pinned, which a graph would read or write at every launch;
 // and a launch fails where memory that the graph was captured with is gone,
-// which a GPU would use regardless.
+// which a GPU would use regardless. A graph that can be launched takes memory.
 //
 // Only so many of CUDA's functions are there as we call. Thread-safe.
 #ifndef ANYPREC_KERNELS_CUDA_EMULATION_RUNTIME_H_

@@ -1,6 +1,8 @@
 // The emulated runtime's launches, streams, events and graphs.
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <memory>
 #include <utility>
 
 #include "kernels/cuda/emulation/device.h"
@@ -11,19 +13,14 @@
 using anyprec::emulation::ApiCall;
 using anyprec::emulation::Device;
 using anyprec::emulation::FindStream;
+using anyprec::emulation::kGraphBytesPerLaunch;
 using anyprec::emulation::Stream;
 using anyprec::emulation::Work;
 
-// CUDA leaves these to whoever implements it.
+// CUDA leaves this to whoever implements it.
 struct CUevent_st {          // NOLINT(readability-identifier-naming)
   Stream* stream = nullptr;  // where it was last recorded
   std::chrono::steady_clock::time_point time;
-};
-struct CUgraph_st {  // NOLINT(readability-identifier-naming)
-  std::vector<Work> work;
-};
-struct CUgraphExec_st {  // NOLINT(readability-identifier-naming)
-  std::vector<Work> work;
 };
 
 namespace anyprec::emulation {
@@ -210,8 +207,13 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
 
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph,
                                  unsigned long long /*flags*/) {
-  return ApiCall("cudaGraphInstantiate", [&](const Device&) {
-    *exec = new CUgraphExec_st{graph->work};
+  return ApiCall("cudaGraphInstantiate", [&](Device& device) {
+    const size_t bytes = kGraphBytesPerLaunch * graph->work.size();
+    if (bytes > device.FreeBytes()) return cudaErrorMemoryAllocation;
+    device.bytes_in_use += bytes;
+    device.graphs.push_back(
+        std::make_unique<CUgraphExec_st>(graph->work, bytes));
+    *exec = device.graphs.back().get();
     return cudaSuccess;
   });
 }
@@ -234,7 +236,12 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
 }
 
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) {
-  delete exec;
-  return ApiCall("cudaGraphExecDestroy",
-                 [](const Device&) { return cudaSuccess; });
+  return ApiCall("cudaGraphExecDestroy", [&](Device& device) {
+    const auto found = std::ranges::find(
+        device.graphs, exec, [](const auto& graph) { return graph.get(); });
+    if (found == device.graphs.end()) return cudaErrorInvalidValue;
+    device.bytes_in_use -= exec->bytes;
+    device.graphs.erase(found);
+    return cudaSuccess;
+  });
 }

@@ -369,14 +369,35 @@ TEST_F(StepGraphsTest, AGraphThatCannotBeRecordedIsSaidToBe) {
   EXPECT_EQ(decoder.TryStep({{0, 5}}), lost);
 }
 
-TEST_F(StepGraphsTest, AStepWithoutMemoryForItsGraphMayBeTriedAgain) {
+// Making it, or launching it the first time, takes memory.
+TEST_F(StepGraphsTest, StepsWithoutMemoryForTheirGraphAreLaunchedOneByOne) {
+  for (const std::string function :
+       {"cudaGraphInstantiate", "cudaGraphLaunch"}) {
+    emulation::ResetDevice();
+    Decoder decoder({});
+    Decoder other({.graphs = false});
+    emulation::FailCall(function, 1, cudaErrorMemoryAllocation);
+    EXPECT_TRUE(SameBits(decoder.Step({{0, 5}}), other.Step({{0, 5}})));
+    EXPECT_EQ(decoder.backend().StepsWithoutRecord(), 1);
+    const int graphs = Graphs();
+    EXPECT_TRUE(SameBits(decoder.Step({{0, 5}}), other.Step({{0, 5}})));
+    EXPECT_EQ(decoder.backend().StepsWithoutRecord(), 2);
+    EXPECT_EQ(Graphs(), graphs) << "tried again";
+    // Others have graphs all the same.
+    EXPECT_TRUE(SameBits(decoder.Step({{0, 6}}), other.Step({{0, 6}})));
+    EXPECT_EQ(decoder.backend().StepsWithoutRecord(), 2);
+    EXPECT_EQ(Graphs(), graphs + 1);
+  }
+}
+
+TEST_F(StepGraphsTest, AGraphGivesItsMemoryBack) {
   Decoder decoder({});
-  emulation::FailCall("cudaGraphInstantiate", 1, cudaErrorMemoryAllocation);
-  const absl::Status full = decoder.TryStep({{0, 5}});
-  EXPECT_EQ(full.code(), absl::StatusCode::kResourceExhausted);
-  EXPECT_THAT(std::string(full.message()), HasSubstr("making a graph of"));
-  Decoder other({.graphs = false});
-  EXPECT_TRUE(SameBits(decoder.Step({{0, 5}}), other.Step({{0, 5}})));
+  decoder.Step({{0, 5}});
+  const size_t with_graph = emulation::DeviceBytesInUse();
+  decoder.ReplaceLayer();
+  decoder.Step({{0, 5}});  // recorded anew
+  EXPECT_EQ(Graphs(), 2);
+  EXPECT_EQ(emulation::DeviceBytesInUse(), with_graph);
 }
 
 TEST_F(StepGraphsTest, ALaunchThatFailsWhileItIsRecordedEndsTheRecording) {
