@@ -215,10 +215,10 @@ cudaError_t LaunchDecodeSlices(const BitPlaneWeights& weights,
                                const DecodeSlices& slices, const float* x,
                                float* y, bool accumulate, cudaStream_t stream) {
   const dim3 grid(BandCount(weights.n), (slices.max_rows + kRows - 1) / kRows);
-  const auto kernel = slices.max_precision <= 4 ? &DecodeSlicesKernel<4, kRows>
-                      : slices.max_precision <= 6
-                          ? &DecodeSlicesKernel<6, kRows>
-                          : &DecodeSlicesKernel<8, kRows>;
+  const int bits = MaxSlicePrecision(slices.max_precision);
+  const auto kernel = bits == 4   ? &DecodeSlicesKernel<4, kRows>
+                      : bits == 6 ? &DecodeSlicesKernel<6, kRows>
+                                  : &DecodeSlicesKernel<8, kRows>;
   static_assert(kMaxBits == 8);
   return Launch(kernel, grid, dim3(kThreads), 0, stream, weights, slices, x, y,
                 accumulate);
@@ -245,6 +245,10 @@ cudaError_t DecodeBitPlanes(const BitPlaneWeights& weights, int precision,
 }
 
 int MaxSliceRows(int max_rows) { return max_rows <= 1 ? 1 : kMaxRows; }
+
+int MaxSlicePrecision(int max_precision) {
+  return max_precision <= 4 ? 4 : max_precision <= 6 ? 6 : 8;
+}
 
 cudaError_t DecodeBitPlaneSlices(const BitPlaneWeights& weights,
                                  const DecodeSlices& slices, const float* x,

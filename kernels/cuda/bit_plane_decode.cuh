@@ -35,6 +35,10 @@ struct DecodeSlice {
 // The most rows of a slice, where a step has up to `max_rows`.
 int MaxSliceRows(int max_rows);
 
+// The highest precision that a launch for slices of up to `max_precision` can
+// do: 4, 6 or 8.
+int MaxSlicePrecision(int max_precision);
+
 // Slices of up to MaxSliceRows(max_rows) rows, in device memory.
 struct DecodeSlices {
   const DecodeSlice* slices = nullptr;

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "kernels/check.h"
 #include "kernels/cuda/attention.cuh"
+#include "kernels/cuda/bit_plane_decode.cuh"
 #include "kernels/status_macros.h"
 
 namespace anyprec {
@@ -47,7 +48,7 @@ absl::Status StepGraphs::Run(const StepRows& step, const KvLayout& layout,
       scratch.Reserve(ScratchBytes(step.shape, table_.slots()), stream));
   attention_scratch_ = static_cast<float*>(memory);
 
-  Graph& graph = graphs_[{max_rows, max_precision}];
+  Graph& graph = graphs_[{max_rows, MaxSlicePrecision(max_precision)}];
   if (!graph.without_memory) {
     const absl::Status launched = Launch(step, graph, operations, stream);
     if (!absl::IsResourceExhausted(launched)) return launched;

@@ -1,10 +1,10 @@
 // StepGraphs: decode steps as CUDA graphs.
 //
 // There is one graph for each number of rows, rounded up to a power of two, and
-// each highest precision; it is recorded when its first step comes. Its kernels
-// find rows, precisions and block tables in a StepTable, so that it serves
-// every step of as many rows: what a step costs the host is one copy and one
-// launch, and the calls of its operations, which only compare.
+// each MaxSlicePrecision(); it is recorded when its first step comes. Its
+// kernels find rows, precisions and block tables in a StepTable, so that it
+// serves every step of as many rows: what a step costs the host is one copy and
+// one launch, and the calls of its operations, which only compare.
 //
 // Invariants:
 //   1. A graph is launched only where the step's operations are those that it
@@ -112,8 +112,8 @@ class StepGraphs {
   StepTable table_;
   float* attention_scratch_ = nullptr;
   std::atomic<int64_t> steps_without_memory_ = 0;
-  // By the most rows and the highest precision: 7 numbers of rows, and as many
-  // precisions as a model has.
+  // By the most rows, of which there are 7, and the highest precision that its
+  // launches can do, of which there are 3.
   absl::flat_hash_map<std::pair<int, int>, Graph> graphs_;
 
   // While operations are called.

@@ -271,7 +271,12 @@ TEST_F(StepGraphsTest, OneGraphServesEveryMixOfAsManyRowsAndItsHighestBits) {
   EXPECT_EQ(emulation::Calls("cudaLaunchKernelExC"), launches);
   EXPECT_EQ(emulation::Calls("cudaMemcpyAsync"), copies + 3);
 
-  decoder.Step({{0, 7}, {1, 3}, {2, 3}});  // lower bits
+  // Kernels are compiled for up to 4, 6 and 8 bits.
+  decoder.Step({{0, 7}, {1, 3}, {2, 3}});
+  EXPECT_EQ(Graphs(), 1);
+  decoder.Step({{0, 6}, {1, 3}, {2, 3}});
+  EXPECT_EQ(Graphs(), 2);
+  decoder.Step({{0, 5}, {1, 6}, {2, 3}});
   EXPECT_EQ(Graphs(), 2);
   decoder.Step({{0, 8}, {1, 3}});  // fewer rows
   EXPECT_EQ(Graphs(), 3);
@@ -364,7 +369,7 @@ TEST_F(StepGraphsTest, AGraphThatCannotBeRecordedIsSaidToBe) {
   const absl::Status lost = decoder.TryStep({{0, 5}, {1, 3}, {2, 3}});
   EXPECT_EQ(lost.code(), absl::StatusCode::kInternal);
   EXPECT_THAT(std::string(lost.message()),
-              HasSubstr("recording a step of up to 4 decode rows at up to 5 "
+              HasSubstr("recording a step of up to 4 decode rows at up to 6 "
                         "bits: operation failed due to a previous error"));
   EXPECT_EQ(decoder.TryStep({{0, 5}}), lost);
 }
@@ -384,7 +389,7 @@ TEST_F(StepGraphsTest, StepsWithoutMemoryForTheirGraphAreLaunchedOneByOne) {
     EXPECT_EQ(decoder.backend().StepsWithoutRecord(), 2);
     EXPECT_EQ(Graphs(), graphs) << "tried again";
     // Others have graphs all the same.
-    EXPECT_TRUE(SameBits(decoder.Step({{0, 6}}), other.Step({{0, 6}})));
+    EXPECT_TRUE(SameBits(decoder.Step({{0, 7}}), other.Step({{0, 7}})));
     EXPECT_EQ(decoder.backend().StepsWithoutRecord(), 2);
     EXPECT_EQ(Graphs(), graphs + 1);
   }
