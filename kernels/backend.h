@@ -56,10 +56,17 @@ struct DenseMatrix {
   int k = 0;
 };
 
-// One linear layer as the model file holds it.
+// One linear layer as the model file holds it: with codebooks or with scales,
+// one of the two empty, the other in ascending precision.
 struct QuantizedLinear {
   BitPlaneMatrix matrix;
-  std::span<const Codebook> codebooks;  // ascending precision
+  std::span<const Codebook> codebooks;
+  std::span<const GroupScales> scales;
+
+  int max_precision() const {
+    return scales.empty() ? codebooks.back().precision
+                          : scales.back().precision;
+  }
 };
 
 // A linear layer in a backend's memory and layout.
@@ -68,7 +75,8 @@ class LinearWeights {
   virtual ~LinearWeights() = default;
   virtual int n() const = 0;
   virtual int k() const = 0;
-  // Bytes that one decode step reads at `precision`: planes and codebook.
+  // Bytes that one decode step reads at `precision`: planes and codebook or
+  // scales.
   virtual size_t BytesRead(int precision) const = 0;
   // Bytes held in the backend's memory.
   virtual size_t BytesResident() const = 0;
@@ -177,8 +185,8 @@ class Backend {
                                                           size_t floats) = 0;
 
   // Stacks `parts` (all of one k) along n into one layer and copies it; the
-  // views may die afterwards. Every part offers the same precisions.
-  // INVALID_ARGUMENT where shapes disagree or a codebook is not finite.
+  // views may die afterwards. Every part offers the same precisions, in the
+  // same way. INVALID_ARGUMENT where shapes disagree or a value is not finite.
   virtual absl::StatusOr<std::unique_ptr<LinearWeights>> LoadBitPlanes(
       std::span<const QuantizedLinear> parts) = 0;
 

@@ -1,5 +1,7 @@
-// Weights of a linear layer as bit planes and per-precision codebooks
-// (Any-Precision LLM, ICML 2024, section 4). Views only: nothing here owns.
+// Weights of a linear layer as bit planes and, for each precision, what its
+// bits stand for: a codebook of each row (Any-Precision LLM, ICML 2024,
+// section 4), or scales of each group of columns (AnyBCQ, ICLR 2026,
+// section 3). Views only: nothing here owns.
 #ifndef ANYPREC_KERNELS_BIT_PLANE_H_
 #define ANYPREC_KERNELS_BIT_PLANE_H_
 
@@ -16,9 +18,9 @@ inline constexpr int kMaxBits = 8;
 // The precision that stands for an unquantized checkpoint.
 inline constexpr int kUnquantizedBits = 16;
 
-// Codebook indices of one linear layer W[n, k], as bit planes.
+// Codes of one linear layer W[n, k], as bit planes.
 //
-// Plane i holds bit i of every codebook index, most significant first. A model
+// Plane i holds bit i of every code, most significant first. A model
 // of p bits reads planes [0, p) and nothing else: this prefix property lets one
 // file serve every precision. Bit j of word w of a row is column 32 w + j:
 //
@@ -38,13 +40,41 @@ struct BitPlaneMatrix {
   size_t words_per_row() const { return static_cast<size_t>(k) / 32; }
 };
 
-// Centroids of every row of a linear layer at one precision.
+// Centroids of every row of a linear layer at one precision: the weight of code
+// c is centroid c of its row.
 struct Codebook {
   int precision = 0;              // p
   std::span<const Float16> data;  // [n, 2^p], row-major
 };
 
-// The p-bit codebook index of W[row, column].
+// Scales of every group of a linear layer at one precision. A group is
+// `group_size` columns of a row, a multiple of 32; a row's last group has fewer
+// where k is no multiple of that. BinaryCodedWeight() says what they mean.
+struct GroupScales {
+  int precision = 0;               // p
+  int group_size = 0;              // the same at every precision
+  std::span<const Float16> alpha;  // [n, groups, p], most significant bit first
+  std::span<const Float16> beta;   // [n, groups]
+};
+
+// Groups of a row.
+constexpr int GroupCount(int k, int group_size) {
+  return (k + group_size - 1) / group_size;
+}
+
+// The weight of `code` in a group of those scales: beta + the sum of all
+// alphas, each with the sign of its bit, added up in fp32 in this order.
+inline float BinaryCodedWeight(int code, std::span<const Float16> alpha,
+                               Float16 beta) {
+  float weight = ToFloat(beta);
+  for (size_t i = 0; i < alpha.size(); ++i) {
+    const float scale = ToFloat(alpha[i]);
+    weight += code >> (alpha.size() - 1 - i) & 1 ? scale : -scale;
+  }
+  return weight;
+}
+
+// The p-bit code of W[row, column].
 inline int CodeAt(const BitPlaneMatrix& matrix, int precision, int row,
                   int column) {
   const size_t word = row * matrix.words_per_row() + column / 32;

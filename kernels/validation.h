@@ -12,8 +12,8 @@
 namespace anyprec {
 
 // INVALID_ARGUMENT unless `parts` can be stacked into one layer: at least one,
-// all of one k and with the same planes and precisions, codebooks ascending,
-// finite and of the size that their precision asks for.
+// all of one k and with the same planes, precisions and group size, codebooks
+// or scales ascending, finite and of the size that their precision asks for.
 absl::Status ValidateBitPlanes(std::span<const QuantizedLinear> parts);
 
 // INVALID_ARGUMENT unless `parts` can be stacked into one layer: at least one,

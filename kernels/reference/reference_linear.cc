@@ -1,5 +1,6 @@
 #include "kernels/reference/reference_linear.h"
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
@@ -8,27 +9,45 @@
 namespace anyprec {
 namespace {
 
-// The parts' planes and codebooks, concatenated along n.
-class BitPlaneCopy final : public ReferenceLinear {
+// The parts' planes, concatenated along n.
+class StackedPlanes {
  public:
-  BitPlaneCopy(int n, std::span<const QuantizedLinear> parts)
-      : ReferenceLinear(n, parts[0].matrix.k) {
+  explicit StackedPlanes(std::span<const QuantizedLinear> parts) {
     planes_.resize(parts[0].matrix.planes.size());
-    codebooks_.resize(kMaxBits + 1);
     for (const QuantizedLinear& part : parts) {
       const size_t words = part.matrix.n * part.matrix.words_per_row();
       for (size_t i = 0; i < planes_.size(); ++i) {
         const uint32_t* plane = part.matrix.planes[i];
         planes_[i].insert(planes_[i].end(), plane, plane + words);
       }
-      for (const Codebook& codebook : part.codebooks) {
-        std::vector<Float16>& stacked = codebooks_[codebook.precision];
-        stacked.insert(stacked.end(), codebook.data.begin(),
-                       codebook.data.end());
-      }
     }
     for (const std::vector<uint32_t>& plane : planes_) {
-      plane_pointers_.push_back(plane.data());
+      pointers_.push_back(plane.data());
+    }
+  }
+
+  BitPlaneMatrix View(int n, int k) const { return {pointers_, n, k}; }
+  size_t plane_bytes() const { return planes_[0].size() * sizeof(uint32_t); }
+  size_t bytes() const { return planes_.size() * plane_bytes(); }
+
+ private:
+  std::vector<std::vector<uint32_t>> planes_;
+  std::vector<const uint32_t*> pointers_;
+};
+
+void Append(std::span<const Float16> values, std::vector<Float16>& to) {
+  to.insert(to.end(), values.begin(), values.end());
+}
+
+// Planes with codebooks.
+class CodebookCopy final : public ReferenceLinear {
+ public:
+  CodebookCopy(int n, std::span<const QuantizedLinear> parts)
+      : ReferenceLinear(n, parts[0].matrix.k), planes_(parts) {
+    for (const QuantizedLinear& part : parts) {
+      for (const Codebook& codebook : part.codebooks) {
+        Append(codebook.data, codebooks_[codebook.precision]);
+      }
     }
   }
 
@@ -36,24 +55,23 @@ class BitPlaneCopy final : public ReferenceLinear {
     ANYPREC_CHECK(precision >= 0 && precision <= kMaxBits &&
                   !codebooks_[precision].empty())
         << "precision " << precision << " was not loaded";
-    const BitPlaneMatrix matrix = {plane_pointers_, n(), k()};
     const size_t first = static_cast<size_t>(row) << precision;
     const Float16* centroids = codebooks_[precision].data() + first;
     std::vector<float> weights(k());
     for (int column = 0; column < k(); ++column) {
-      weights[column] =
-          ToFloat(centroids[CodeAt(matrix, precision, row, column)]);
+      weights[column] = ToFloat(
+          centroids[CodeAt(planes_.View(n(), k()), precision, row, column)]);
     }
     return weights;
   }
 
   size_t BytesRead(int precision) const override {
-    return precision * planes_[0].size() * sizeof(uint32_t) +
+    return precision * planes_.plane_bytes() +
            codebooks_[precision].size() * sizeof(Float16);
   }
 
   size_t BytesResident() const override {
-    size_t bytes = planes_.size() * planes_[0].size() * sizeof(uint32_t);
+    size_t bytes = planes_.bytes();
     for (const std::vector<Float16>& codebook : codebooks_) {
       bytes += codebook.size() * sizeof(Float16);
     }
@@ -61,9 +79,66 @@ class BitPlaneCopy final : public ReferenceLinear {
   }
 
  private:
-  std::vector<std::vector<uint32_t>> planes_;
-  std::vector<const uint32_t*> plane_pointers_;
-  std::vector<std::vector<Float16>> codebooks_;  // by precision
+  const StackedPlanes planes_;
+  std::array<std::vector<Float16>, kMaxBits + 1> codebooks_;  // by precision
+};
+
+// Planes with scales.
+class BinaryCodedCopy final : public ReferenceLinear {
+ public:
+  BinaryCodedCopy(int n, std::span<const QuantizedLinear> parts)
+      : ReferenceLinear(n, parts[0].matrix.k),
+        planes_(parts),
+        group_size_(parts[0].scales[0].group_size) {
+    for (const QuantizedLinear& part : parts) {
+      for (const GroupScales& scales : part.scales) {
+        Append(scales.alpha, scales_[scales.precision].alpha);
+        Append(scales.beta, scales_[scales.precision].beta);
+      }
+    }
+  }
+
+  std::vector<float> Row(int row, int precision) const override {
+    ANYPREC_CHECK(precision >= 0 && precision <= kMaxBits &&
+                  !scales_[precision].beta.empty())
+        << "precision " << precision << " was not loaded";
+    const Scales& scales = scales_[precision];
+    const size_t first_group =
+        static_cast<size_t>(row) * GroupCount(k(), group_size_);
+    std::vector<float> weights(k());
+    for (int column = 0; column < k(); ++column) {
+      const size_t group = first_group + column / group_size_;
+      weights[column] = BinaryCodedWeight(
+          CodeAt(planes_.View(n(), k()), precision, row, column),
+          std::span(scales.alpha).subspan(group * precision, precision),
+          scales.beta[group]);
+    }
+    return weights;
+  }
+
+  size_t BytesRead(int precision) const override {
+    return precision * planes_.plane_bytes() + scales_[precision].bytes();
+  }
+
+  size_t BytesResident() const override {
+    size_t bytes = planes_.bytes();
+    for (const Scales& scales : scales_) bytes += scales.bytes();
+    return bytes;
+  }
+
+ private:
+  struct Scales {
+    std::vector<Float16> alpha;
+    std::vector<Float16> beta;
+
+    size_t bytes() const {
+      return (alpha.size() + beta.size()) * sizeof(Float16);
+    }
+  };
+
+  const StackedPlanes planes_;
+  const int group_size_;
+  std::array<Scales, kMaxBits + 1> scales_;  // by precision
 };
 
 // The parts' weights, concatenated along n, as fp32.
@@ -113,7 +188,10 @@ std::unique_ptr<ReferenceLinear> CopyBitPlanes(
     std::span<const QuantizedLinear> parts) {
   int n = 0;
   for (const QuantizedLinear& part : parts) n += part.matrix.n;
-  return std::make_unique<BitPlaneCopy>(n, parts);
+  if (!parts[0].scales.empty()) {
+    return std::make_unique<BinaryCodedCopy>(n, parts);
+  }
+  return std::make_unique<CodebookCopy>(n, parts);
 }
 
 std::unique_ptr<ReferenceLinear> CopyDense(std::span<const DenseMatrix> parts) {

@@ -19,8 +19,22 @@ std::vector<float> RandomFloats(size_t size, uint32_t seed) {
   return values;
 }
 
+namespace {
+
+// Of a variance of `deviation`^2, in fp16.
+std::vector<Float16> RandomHalves(size_t size, float deviation, uint32_t seed) {
+  std::vector<Float16> halves;
+  for (const float value : RandomFloats(size, seed)) {
+    halves.push_back(ToFloat16(value * deviation));
+  }
+  return halves;
+}
+
+}  // namespace
+
 RandomQuantizedLinear::RandomQuantizedLinear(int n, int k, int min_precision,
-                                             int max_precision, uint32_t seed)
+                                             int max_precision, uint32_t seed,
+                                             int group_size)
     : n_(n), k_(k) {
   std::mt19937 generator(seed);
   for (int plane = 0; plane < max_precision; ++plane) {
@@ -32,23 +46,30 @@ RandomQuantizedLinear::RandomQuantizedLinear(int n, int k, int min_precision,
   for (const std::vector<uint32_t>& plane : planes_) {
     plane_pointers_.push_back(plane.data());
   }
-  const float deviation = 1 / std::sqrt(static_cast<float>(k));
-  for (int precision = min_precision; precision <= max_precision; ++precision) {
-    const size_t size = static_cast<size_t>(n) << precision;
-    const std::vector<float> values = RandomFloats(size, seed + precision);
-    std::vector<Float16>& centroids = centroids_.emplace_back();
-    for (const float value : values) {
-      centroids.push_back(ToFloat16(value * deviation));
+  values_.reserve(2 * kMaxBits);  // the views below stay
+  for (int p = min_precision; p <= max_precision; ++p) {
+    const float deviation = 1 / std::sqrt(static_cast<float>(k));
+    if (group_size == 0) {
+      codebooks_.push_back(
+          {p, values_.emplace_back(RandomHalves(static_cast<size_t>(n) << p,
+                                                deviation, seed + p))});
+      continue;
     }
-  }
-  for (size_t i = 0; i < centroids_.size(); ++i) {
-    codebooks_.push_back({min_precision + static_cast<int>(i), centroids_[i]});
+    const size_t groups = static_cast<size_t>(n) * GroupCount(k, group_size);
+    // A weight is a sum of p + 1 of them.
+    const float own = deviation / std::sqrt(static_cast<float>(p + 1));
+    const auto& alpha =
+        values_.emplace_back(RandomHalves(groups * p, own, seed + p));
+    const auto& beta =
+        values_.emplace_back(RandomHalves(groups, own, seed + 100 + p));
+    scales_.push_back({p, group_size, alpha, beta});
   }
 }
 
 QuantizedLinear RandomQuantizedLinear::view() const {
   return {.matrix = {.planes = plane_pointers_, .n = n_, .k = k_},
-          .codebooks = codebooks_};
+          .codebooks = codebooks_,
+          .scales = scales_};
 }
 
 RandomDense::RandomDense(DenseMatrix::Type type, int n, int k, uint32_t seed)

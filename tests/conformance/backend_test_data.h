@@ -16,12 +16,13 @@ namespace anyprec {
 // Normally distributed with variance 1; the same for the same seed.
 std::vector<float> RandomFloats(size_t size, uint32_t seed);
 
-// A layer of random codes with codebooks for precisions
-// [min_precision, max_precision], owned. Weights have a variance of 1 / k.
+// A layer of random codes for precisions [min_precision, max_precision], with
+// codebooks or, where `group_size` is not 0, with scales; owned. Weights have a
+// variance of 1 / k.
 class RandomQuantizedLinear {
  public:
   RandomQuantizedLinear(int n, int k, int min_precision, int max_precision,
-                        uint32_t seed);
+                        uint32_t seed, int group_size = 0);
   QuantizedLinear view() const;
 
  private:
@@ -29,8 +30,9 @@ class RandomQuantizedLinear {
   const int k_;
   std::vector<std::vector<uint32_t>> planes_;
   std::vector<const uint32_t*> plane_pointers_;
-  std::vector<std::vector<Float16>> centroids_;
+  std::vector<std::vector<Float16>> values_;  // centroids, or alphas and betas
   std::vector<Codebook> codebooks_;
+  std::vector<GroupScales> scales_;
 };
 
 // A layer of random numbers of any type, owned. Weights have a variance of

@@ -53,6 +53,29 @@ std::vector<float> Poison(size_t size) {
   return std::vector<float>(size, std::numeric_limits<float>::quiet_NaN());
 }
 
+// `own` and `ref` are the same layer in the two backends.
+void ExpectSameProducts(const BackendUnderTest& tested, Backend& backend,
+                        const LinearWeights& own, Backend& reference,
+                        const LinearWeights& ref) {
+  for (int precision = 2; precision <= 8; ++precision) {
+    for (const int rows : {1, 2, 5, 19}) {
+      for (const Phase phase : {Phase::kDecode, Phase::kPrefill}) {
+        const RowGroup group = {0, rows, precision, phase};
+        const auto x = RandomFloats(static_cast<size_t>(rows) * own.k(), rows);
+        const auto y = Poison(static_cast<size_t>(rows) * own.n());
+        const auto got = Multiply(backend, own, {&group, 1}, x, y, false);
+        const auto want = Multiply(reference, ref, {&group, 1}, x, y, false);
+        EXPECT_LE(MaxError(got, want), phase == Phase::kDecode
+                                           ? tested.bit_plane_decode_tolerance
+                                           : tested.bit_plane_prefill_tolerance)
+            << own.n() << "x" << own.k() << " at " << precision << " bits, "
+            << rows << (phase == Phase::kDecode ? " decode" : " prefill")
+            << " rows";
+      }
+    }
+  }
+}
+
 TEST_P(BackendConformanceTest, BitPlaneLinearMatchesTheReference) {
   constexpr Shape kShapes[] = {{1, 32},   {3, 64},   {16, 512}, {17, 96},
                                {33, 544}, {40, 576}, {5, 1088}, {20, 1536}};
@@ -64,26 +87,28 @@ TEST_P(BackendConformanceTest, BitPlaneLinearMatchesTheReference) {
     ASSERT_TRUE(own != nullptr && ref != nullptr);
     EXPECT_EQ(own->n(), shape.n);
     EXPECT_EQ(own->k(), shape.k);
-    for (int precision = 2; precision <= 8; ++precision) {
-      for (const int rows : {1, 2, 5, 19}) {
-        for (const Phase phase : {Phase::kDecode, Phase::kPrefill}) {
-          const RowGroup group = {0, rows, precision, phase};
-          const auto x =
-              RandomFloats(static_cast<size_t>(rows) * shape.k, rows);
-          const auto y = Poison(static_cast<size_t>(rows) * shape.n);
-          const auto got = Multiply(*backend_, *own, {&group, 1}, x, y, false);
-          const auto want =
-              Multiply(*reference_, *ref, {&group, 1}, x, y, false);
-          EXPECT_LE(MaxError(got, want),
-                    phase == Phase::kDecode
-                        ? GetParam().bit_plane_decode_tolerance
-                        : GetParam().bit_plane_prefill_tolerance)
-              << shape.n << "x" << shape.k << " at " << precision << " bits, "
-              << rows << (phase == Phase::kDecode ? " decode" : " prefill")
-              << " rows";
-        }
-      }
-    }
+    ExpectSameProducts(GetParam(), *backend_, *own, *reference_, *ref);
+  }
+}
+
+TEST_P(BackendConformanceTest, BinaryCodedLinearMatchesTheReference) {
+  struct Case {
+    int n, k, group_size;
+  };
+  // One group, a shorter last one, one of a single word, groups of odd sizes.
+  constexpr Case kCases[] = {{1, 32, 32},    {3, 64, 128},   {17, 96, 64},
+                             {33, 544, 128}, {40, 576, 128}, {5, 1088, 96},
+                             {20, 1536, 32}, {16, 512, 512}};
+  for (const Case& c : kCases) {
+    SCOPED_TRACE(testing::Message() << "groups of " << c.group_size);
+    const RandomQuantizedLinear layer(c.n, c.k, 2, 8, c.k, c.group_size);
+    const QuantizedLinear view = layer.view();
+    auto own = Load(backend_->LoadBitPlanes({&view, 1}));
+    auto ref = Load(reference_->LoadBitPlanes({&view, 1}));
+    ASSERT_TRUE(own != nullptr && ref != nullptr);
+    EXPECT_EQ(own->n(), c.n);
+    EXPECT_EQ(own->k(), c.k);
+    ExpectSameProducts(GetParam(), *backend_, *own, *reference_, *ref);
   }
 }
 
@@ -121,20 +146,23 @@ TEST_P(BackendConformanceTest, DenseLinearMatchesTheReference) {
 
 TEST_P(BackendConformanceTest, StackedPartsFollowEachOther) {
   constexpr int kDim = 96;
-  const RandomQuantizedLinear q(24, kDim, 3, 4, 1);
-  const RandomQuantizedLinear k(5, kDim, 3, 4, 2);
-  const RandomQuantizedLinear v(9, kDim, 3, 4, 3);
-  const std::vector<QuantizedLinear> planes = {q.view(), k.view(), v.view()};
-  auto planes_own = Load(backend_->LoadBitPlanes(planes));
-  auto planes_ref = Load(reference_->LoadBitPlanes(planes));
-  ASSERT_EQ(planes_own->n(), 38);
   const RowGroup group = {0, 4, 3, Phase::kDecode};
   const auto x = RandomFloats(4 * kDim, 4);
-  EXPECT_LE(MaxError(Multiply(*backend_, *planes_own, {&group, 1}, x,
-                              Poison(4 * 38), false),
-                     Multiply(*reference_, *planes_ref, {&group, 1}, x,
-                              Poison(4 * 38), false)),
-            GetParam().bit_plane_decode_tolerance);
+  for (const int group_size : {0, 64}) {
+    const RandomQuantizedLinear q(24, kDim, 3, 4, 1, group_size);
+    const RandomQuantizedLinear k(5, kDim, 3, 4, 2, group_size);
+    const RandomQuantizedLinear v(9, kDim, 3, 4, 3, group_size);
+    const std::vector<QuantizedLinear> planes = {q.view(), k.view(), v.view()};
+    auto own = Load(backend_->LoadBitPlanes(planes));
+    auto ref = Load(reference_->LoadBitPlanes(planes));
+    ASSERT_TRUE(own != nullptr && ref != nullptr);
+    ASSERT_EQ(own->n(), 38);
+    EXPECT_LE(
+        MaxError(
+            Multiply(*backend_, *own, {&group, 1}, x, Poison(4 * 38), false),
+            Multiply(*reference_, *ref, {&group, 1}, x, Poison(4 * 38), false)),
+        GetParam().bit_plane_decode_tolerance);
+  }
   for (const Type type : kDenseTypes) {
     const RandomDense a(type, 3, kDim, 1);
     const RandomDense b(type, 30, kDim, 2);
@@ -181,8 +209,8 @@ std::vector<float> RowByRow(Backend& backend, const LinearWeights& weights,
 TEST_P(BackendConformanceTest, LinearRowsDoNotDependOnBatchMatesOrThreads) {
   constexpr Shape kShapes[] = {{1, 32}, {37, 96}, {50, 1120}, {200, 544}};
   for (const Shape shape : kShapes) {
-    const RandomQuantizedLinear layer(shape.n, shape.k, 2, 8, 5);
-    const QuantizedLinear planes = layer.view();
+    const RandomQuantizedLinear codebooks(shape.n, shape.k, 2, 8, 5);
+    const RandomQuantizedLinear scales(shape.n, shape.k, 2, 8, 5, 64);
     const auto x = RandomFloats(static_cast<size_t>(kMixedRows) * shape.k, 6);
     const auto y = RandomFloats(static_cast<size_t>(kMixedRows) * shape.n, 7);
     for (const bool accumulate : {false, true}) {
@@ -197,8 +225,11 @@ TEST_P(BackendConformanceTest, LinearRowsDoNotDependOnBatchMatesOrThreads) {
               Multiply(**many, together, kMixedGroups, x, y, accumulate)))
               << shape.n << "x" << shape.k << ", " << threads << " threads";
         };
-        compare(*Load((*one)->LoadBitPlanes({&planes, 1})),
-                *Load((*many)->LoadBitPlanes({&planes, 1})));
+        for (const QuantizedLinear& planes :
+             {codebooks.view(), scales.view()}) {
+          compare(*Load((*one)->LoadBitPlanes({&planes, 1})),
+                  *Load((*many)->LoadBitPlanes({&planes, 1})));
+        }
         for (const Type type : kDenseTypes) {
           const RandomDense dense(type, shape.n, shape.k, 8);
           const DenseMatrix view = dense.view();
@@ -213,26 +244,30 @@ TEST_P(BackendConformanceTest, LinearRowsDoNotDependOnBatchMatesOrThreads) {
 TEST_P(BackendConformanceTest, LinearAddsToWhatIsThereAndLeavesOtherRows) {
   constexpr int kN = 21;
   constexpr int kK = 64;
-  const RandomQuantizedLinear layer(kN, kK, 2, 8, 5);
-  const QuantizedLinear view = layer.view();
-  auto own = Load(backend_->LoadBitPlanes({&view, 1}));
-  auto ref = Load(reference_->LoadBitPlanes({&view, 1}));
   const auto x = RandomFloats(kMixedRows * kK, 1);
   auto before = RandomFloats(kMixedRows * kN, 2);
   for (const int row : {0, 4, 25, 27}) {
     before[row * kN] = std::numeric_limits<float>::quiet_NaN();
   }
-  const auto got = Multiply(*backend_, *own, kMixedGroups, x, before, true);
-  const auto want = Multiply(*reference_, *ref, kMixedGroups, x, before, true);
-  EXPECT_LE(MaxError(got, want),
-            std::max(GetParam().bit_plane_decode_tolerance,
-                     GetParam().bit_plane_prefill_tolerance));
-  for (const int row : {0, 4, 25, 27}) {
-    EXPECT_TRUE(SameBits(std::span(got).subspan(row * kN, kN),
-                         std::span(before).subspan(row * kN, kN)));
+  for (const int group_size : {0, 64}) {
+    const RandomQuantizedLinear layer(kN, kK, 2, 8, 5, group_size);
+    const QuantizedLinear view = layer.view();
+    auto own = Load(backend_->LoadBitPlanes({&view, 1}));
+    auto ref = Load(reference_->LoadBitPlanes({&view, 1}));
+    ASSERT_TRUE(own != nullptr && ref != nullptr);
+    const auto got = Multiply(*backend_, *own, kMixedGroups, x, before, true);
+    const auto want =
+        Multiply(*reference_, *ref, kMixedGroups, x, before, true);
+    EXPECT_LE(MaxError(got, want),
+              std::max(GetParam().bit_plane_decode_tolerance,
+                       GetParam().bit_plane_prefill_tolerance));
+    for (const int row : {0, 4, 25, 27}) {
+      EXPECT_TRUE(SameBits(std::span(got).subspan(row * kN, kN),
+                           std::span(before).subspan(row * kN, kN)));
+    }
+    EXPECT_TRUE(
+        SameBits(Multiply(*backend_, *own, {}, x, before, false), before));
   }
-  EXPECT_TRUE(
-      SameBits(Multiply(*backend_, *own, {}, x, before, false), before));
 }
 
 TEST_P(BackendConformanceTest, LinearOfZerosIsZero) {
@@ -326,15 +361,18 @@ TEST_P(BackendConformanceTest, RefusesRandomLayersThatThereAreNone) {
 TEST_P(BackendConformanceTest, LayersSayWhatTheyReadAndHold) {
   constexpr int kN = 64;
   constexpr int kK = 512;
-  const RandomQuantizedLinear layer(kN, kK, 3, 6, 1);
-  const QuantizedLinear view = layer.view();
-  auto planes = Load(backend_->LoadBitPlanes({&view, 1}));
-  for (int precision = 3; precision <= 6; ++precision) {
-    const size_t bytes = planes->BytesRead(precision);
-    EXPECT_GE(bytes, static_cast<size_t>(precision) * kN * kK / 8);
-    EXPECT_LE(bytes, planes->BytesResident());
+  for (const int group_size : {0, 128}) {
+    const RandomQuantizedLinear layer(kN, kK, 3, 6, 1, group_size);
+    const QuantizedLinear view = layer.view();
+    auto planes = Load(backend_->LoadBitPlanes({&view, 1}));
+    ASSERT_TRUE(planes != nullptr);
+    for (int precision = 3; precision <= 6; ++precision) {
+      const size_t bytes = planes->BytesRead(precision);
+      EXPECT_GE(bytes, static_cast<size_t>(precision) * kN * kK / 8);
+      EXPECT_LE(bytes, planes->BytesResident());
+    }
+    EXPECT_LT(planes->BytesRead(3), planes->BytesRead(6));
   }
-  EXPECT_LT(planes->BytesRead(3), planes->BytesRead(6));
   const RandomDense dense(Type::kInt8, kN, kK, 1);
   const DenseMatrix dense_view = dense.view();
   auto int8 = Load(backend_->LoadDense({&dense_view, 1}));
@@ -355,6 +393,19 @@ TEST_P(BackendConformanceTest, RefusesLayersThatDoNotFitTogether) {
   expect_refused(backend_->LoadBitPlanes(parts).status());
   parts[1] = other_precisions.view();
   expect_refused(backend_->LoadBitPlanes(parts).status());
+  // Another scheme, another group size, both schemes, none.
+  const RandomQuantizedLinear scales(4, 64, 3, 4, 1, 32);
+  const RandomQuantizedLinear other_groups(4, 64, 3, 4, 1, 64);
+  parts[1] = scales.view();
+  expect_refused(backend_->LoadBitPlanes(parts).status());
+  parts = {scales.view(), other_groups.view()};
+  expect_refused(backend_->LoadBitPlanes(parts).status());
+  parts = {scales.view()};
+  parts[0].codebooks = a.view().codebooks;
+  expect_refused(backend_->LoadBitPlanes(parts).status());
+  parts[0].codebooks = {};
+  parts[0].scales = {};
+  expect_refused(backend_->LoadBitPlanes(parts).status());
 
   // A centroid that is no number.
   const RandomQuantizedLinear b(4, 64, 3, 3, 1);
@@ -364,6 +415,27 @@ TEST_P(BackendConformanceTest, RefusesLayersThatDoNotFitTogether) {
   QuantizedLinear infinite = b.view();
   infinite.codebooks = {&codebook, 1};
   expect_refused(backend_->LoadBitPlanes({&infinite, 1}).status());
+
+  // Scales of too few groups, of odd groups, and beyond fp16.
+  const auto expect_scales_refused = [&](const GroupScales& changed) {
+    QuantizedLinear linear = scales.view();
+    linear.scales = {&changed, 1};
+    expect_refused(backend_->LoadBitPlanes({&linear, 1}).status());
+  };
+  const GroupScales good = scales.view().scales[0];
+  GroupScales changed = good;
+  changed.beta = good.beta.subspan(1);
+  expect_scales_refused(changed);
+  changed = good;
+  changed.alpha = good.alpha.subspan(1);
+  expect_scales_refused(changed);
+  changed = good;
+  changed.group_size = 16;
+  expect_scales_refused(changed);
+  const std::vector<Float16> large(good.alpha.size(), ToFloat16(30000));
+  changed = good;
+  changed.alpha = large;
+  expect_scales_refused(changed);
 
   const RandomDense dense(Type::kInt8, 4, 64, 1);
   const RandomDense other_type(Type::kFloat16, 4, 64, 1);
