@@ -80,12 +80,14 @@ absl::Status StepGraphs::Record(const StepRows& step, Graph& graph,
                                 absl::FunctionRef<absl::Status()> operations,
                                 CudaStream& stream) {
   graph = {.table = table().memory, .scratch = attention_scratch_};
-  ASSIGN_OR_RETURN(graph.work,
-                   RecordedWork::Record(
-                       absl::StrCat("a step of up to ", table().slices.max_rows,
-                                    " decode rows at up to ",
-                                    table().slices.max_precision, " bits"),
-                       stream, [&] { return Call(step, graph, operations); }));
+  ASSIGN_OR_RETURN(
+      graph.work,
+      RecordedWork::Record(
+          absl::StrCat("a step of up to ", table().slices.max_rows,
+                       " decode rows at up to ",
+                       MaxSlicePrecision(table().slices.max_precision),
+                       " bits"),
+          stream, [&] { return Call(step, graph, operations); }));
   return absl::OkStatus();
 }
 

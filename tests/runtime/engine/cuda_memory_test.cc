@@ -79,8 +79,8 @@ TEST_P(CudaScratchTest, TheKvCacheLeavesRoomForTheLargestSteps) {
     EXPECT_EQ(answer.tokens.size(), 3u);
   }
   EXPECT_EQ(emulation::Calls("cudaMalloc"), allocations);
-  // Nothing was left for graphs either.
-  EXPECT_GT(engine->Stats().steps_without_record, 0);
+  // Nothing was left for graphs either, which small scratch has no use for.
+  EXPECT_EQ(engine->Stats().steps_without_record > 0, GetParam() > 1);
 }
 
 TEST(CudaMemoryTest, AModelThatCannotFitIsRefusedBeforeAnyOfItIsLoaded) {
