@@ -1,9 +1,8 @@
-// What the bit-plane kernels share: reading a band's codebook and planes, and
-// turning the words of several planes into codebook indices.
+// What the bit-plane kernels share: reading a band's planes, and turning the
+// words of several planes into codes.
 //
-// Device code, for .cu files only. A block works on bands of 16 rows whose
-// codebooks lie in shared memory; a lane of a warp decodes the words that the
-// tile order gives it (weight_tiles.h).
+// Device code, for .cu files only. A block works on bands of 16 rows; a lane of
+// a warp decodes the words that the tile order gives it (weight_tiles.h).
 #ifndef ANYPREC_KERNELS_CUDA_BIT_PLANE_CODES_CUH_
 #define ANYPREC_KERNELS_CUDA_BIT_PLANE_CODES_CUH_
 
@@ -61,14 +60,14 @@ __device__ __forceinline__ void TransposeBits(uint32_t (&words)[kSide]) {
   }
 }
 
-// The codebook indices of 32 consecutive columns of a row.
+// The codes of 32 consecutive columns of a row.
 template <int kBits>
 class RowCodes {
  public:
   // `index` as in TilePieces.
   __device__ __forceinline__ RowCodes(const TilePieces<kBits>& pieces,
                                       int index) {
-    // Plane 0 is an index's most significant bit.
+    // Plane 0 is a code's most significant bit.
 #pragma unroll
     for (int bit = 0; bit < kSide; ++bit) {
       words_[bit] = bit < kBits ? pieces.word[kBits - 1 - bit][index] : 0;
@@ -76,31 +75,18 @@ class RowCodes {
     TransposeBits<kSide>(words_);
   }
 
-  // The index of column 8 * byte + i, which the words' byte `byte` holds. i is
+  // The code of column 8 * byte + i, which the words' byte `byte` holds. i is
   // known once loops are unrolled; loops over bytes need not be.
-  __device__ __forceinline__ uint32_t Index(int byte, int i) const {
+  __device__ __forceinline__ uint32_t Code(int byte, int i) const {
     constexpr uint32_t kMask = (1u << kBits) - 1;
     return words_[i % kSide] >> (8 * byte + i / kSide * kSide) & kMask;
   }
 
  private:
-  // Fields that hold an index and are as wide as there are words.
+  // Fields that hold a code and are as wide as there are words.
   static constexpr int kSide = kBits <= 2 ? 2 : kBits <= 4 ? 4 : 8;
   uint32_t words_[kSide];
 };
-
-// Copies the codebooks of a band of 16 rows to shared memory, by all threads
-// of the block; a barrier must follow.
-template <int kBits>
-__device__ __forceinline__ void LoadCodebooks(const BitPlaneWeights& weights,
-                                              int band, uint16_t* shared) {
-  constexpr int kPieces =
-      (kTileRows << kBits) * sizeof(uint16_t) / sizeof(uint4);
-  const uint4* from = reinterpret_cast<const uint4*>(weights.codebooks[kBits]) +
-                      static_cast<size_t>(band) * kPieces;
-  uint4* to = reinterpret_cast<uint4*>(shared);
-  for (int i = threadIdx.x; i < kPieces; i += blockDim.x) to[i] = from[i];
-}
 
 // Calls function(std::integral_constant<int, precision>()).
 template <class Function>
@@ -129,7 +115,8 @@ cudaError_t WithPrecision(int precision, const Function& function) {
 // Checks what the host functions require of a layer.
 inline void CheckBitPlanes(const BitPlaneWeights& weights, int precision) {
   ANYPREC_CHECK(precision >= kMinBits && precision <= kMaxBits &&
-                weights.codebooks[precision] != nullptr)
+                (weights.codebooks[precision] != nullptr ||
+                 weights.scales[precision] != nullptr))
       << "precision " << precision << " was not loaded";
   for (int plane = 0; plane < precision; ++plane) {
     ANYPREC_CHECK(weights.planes[plane] != nullptr)

@@ -1,5 +1,3 @@
-#include <cuda_fp16.h>
-
 #include <cmath>
 
 #include "kernels/check.h"
@@ -7,6 +5,7 @@
 #include "kernels/cuda/bit_plane_decode.cuh"
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/warp_reduce.cuh"
+#include "kernels/cuda/weight_decoders.cuh"
 #include "kernels/cuda/weight_tiles.h"
 
 namespace anyprec {
@@ -27,10 +26,11 @@ constexpr int kMaxRows = 8;
 constexpr int kHalfWords = 4;
 constexpr int kWordPitch = 36;
 
-// 48 KB for 8 bits and 8 rows: as much as a block has without asking.
-template <int kBits, int kRows>
+// 48 KB for codebooks of 8 bits and 8 rows: as much as a block has without
+// asking.
+template <class Decoder, int kRows>
 struct DecodeShared {
-  alignas(16) uint16_t codebooks[kTileRows << kBits];
+  typename Decoder::Shared weights;
   alignas(16) float x[kWarps][kRows][kHalfWords][kWordPitch];
   float sums[kWarps][kRows][kTileRows];
 };
@@ -64,22 +64,17 @@ __device__ __forceinline__ void StageHalf(
 
 // Adds the products of the lane's 2 x 32 weights in half a tile to
 // sums[row g or g + 8][m], for m < rows.
-template <int kBits, int kRows>
+template <class Decoder, int kRows>
 __device__ __forceinline__ void AddHalf(
-    const TilePieces<kBits>& pieces, int half, int lane, int rows,
-    const uint16_t* codebooks,
+    const Decoder& decoder, int lane, int rows,
     const float (&staged)[kRows][kHalfWords][kWordPitch],
     float (&sums)[2][kRows]) {
-  const RowCodes<kBits> codes[2] = {{pieces, 2 * half}, {pieces, 2 * half + 1}};
-  const uint16_t* row_codebook = codebooks + (lane / 4 << kBits);
 #pragma unroll 1  // 16 weights at a time are independent work enough
   for (int byte = 0; byte < 4; ++byte) {
     float w[2][8];
 #pragma unroll
     for (int i = 0; i < 16; ++i) {
-      const uint32_t index = codes[i / 8].Index(byte, i % 8);
-      const uint16_t* row = row_codebook + (i / 8 * 8 << kBits);
-      w[i / 8][i % 8] = __half2float(__ushort_as_half(row[index]));
+      w[i / 8][i % 8] = decoder.ToFloat(i / 8, byte, i % 8);
     }
 #pragma unroll
     for (int m = 0; m < kRows; ++m) {
@@ -112,15 +107,17 @@ __device__ __forceinline__ void StoreWarpSums(float (&sums)[2][kRows], int lane,
 }
 
 // The block's band of W times the rows of `in`, of which there are up to kRows.
+// `shared` may be that of more bits.
 //   y  [in.rows, n]
-template <int kBits, int kMaxBits, int kRows>
+template <template <int> class Decoder, int kBits, class WiderDecoder,
+          int kRows>
 __device__ __forceinline__ void MultiplyBand(
     const BitPlaneWeights& weights, const Activations& in, float* y,
-    bool accumulate, DecodeShared<kMaxBits, kRows>& shared) {
+    bool accumulate, DecodeShared<WiderDecoder, kRows>& shared) {
   const int warp = threadIdx.x / 32;
   const int lane = threadIdx.x % 32;
   const int band = blockIdx.x;
-  LoadCodebooks<kBits>(weights, band, shared.codebooks);
+  Decoder<kBits>::Load(weights, band, shared.weights);
   __syncthreads();
 
   float sums[2][kRows] = {};
@@ -132,8 +129,10 @@ __device__ __forceinline__ void MultiplyBand(
     for (int half = 0; half < 2; ++half) {
       StageHalf<kRows>(in, tile * kTileColumns + half * kTileColumns / 2, lane,
                        shared.x[warp]);
-      AddHalf<kBits, kRows>(pieces, half, lane, in.rows, shared.codebooks,
-                            shared.x[warp], sums);
+      const HalfTile at = {band, tile, half};
+      const Decoder<kBits> decoder(weights, at, pieces, lane, shared.weights);
+      AddHalf<Decoder<kBits>, kRows>(decoder, lane, in.rows, shared.x[warp],
+                                     sums);
     }
   }
   StoreWarpSums<kRows>(sums, lane, shared.sums[warp]);
@@ -152,44 +151,45 @@ __device__ __forceinline__ void MultiplyBand(
 static_assert(kMaxRows * kTileRows <= kThreads);
 
 // Block (band, slice of kRows rows of x).
-template <int kBits, int kRows>
+template <template <int> class Decoder, int kBits, int kRows>
 __global__ void __launch_bounds__(kThreads)
     DecodeKernel(BitPlaneWeights weights, const float* x, int rows, float* y,
                  bool accumulate) {
   const int first_row = blockIdx.y * kRows;
   const Activations in = {x + static_cast<size_t>(first_row) * weights.k,
                           rows - first_row, weights.k};
-  MultiplyBand<kBits>(weights, in,
-                      y + static_cast<size_t>(first_row) * weights.n,
-                      accumulate, StaticShared<DecodeShared<kBits, kRows>>());
+  MultiplyBand<Decoder, kBits>(
+      weights, in, y + static_cast<size_t>(first_row) * weights.n, accumulate,
+      StaticShared<DecodeShared<Decoder<kBits>, kRows>>());
 }
 
 // MultiplyBand() at `precision`, from kBits up to kMaxBits.
-template <int kBits, int kMaxBits, int kRows>
+template <template <int> class Decoder, int kBits, int kMaxBits, int kRows>
 __device__ __forceinline__ void MultiplyBandAt(
     int precision, const BitPlaneWeights& weights, const Activations& in,
-    float* y, bool accumulate, DecodeShared<kMaxBits, kRows>& shared) {
+    float* y, bool accumulate, DecodeShared<Decoder<kMaxBits>, kRows>& shared) {
   if (precision == kBits) {
-    MultiplyBand<kBits>(weights, in, y, accumulate, shared);
+    MultiplyBand<Decoder, kBits>(weights, in, y, accumulate, shared);
   } else if constexpr (kBits < kMaxBits) {
-    MultiplyBandAt<kBits + 1>(precision, weights, in, y, accumulate, shared);
+    MultiplyBandAt<Decoder, kBits + 1, kMaxBits, kRows>(precision, weights, in,
+                                                        y, accumulate, shared);
   }
 }
 
 // Block (band, one of those that take the band's slices in turn): as many as a
 // step of a single precision has slices, so that there none is without work.
-template <int kMaxBits, int kRows>
+template <template <int> class Decoder, int kMaxBits, int kRows>
 __global__ void __launch_bounds__(kThreads)
     DecodeSlicesKernel(BitPlaneWeights weights, DecodeSlices slices,
                        const float* x, float* y, bool accumulate) {
-  auto& shared = StaticShared<DecodeShared<kMaxBits, kRows>>();
+  auto& shared = StaticShared<DecodeShared<Decoder<kMaxBits>, kRows>>();
   const int count = *slices.count;
   for (int i = blockIdx.y; i < count; i += gridDim.y) {
     const DecodeSlice slice = slices.slices[i];
     const Activations in = {
         x + static_cast<size_t>(slice.first_row) * weights.k, slice.rows,
         weights.k};
-    MultiplyBandAt<kMinBits>(
+    MultiplyBandAt<Decoder, kMinBits, kMaxBits, kRows>(
         slice.precision, weights, in,
         y + static_cast<size_t>(slice.first_row) * weights.n, accumulate,
         shared);
@@ -197,28 +197,28 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-template <int kRows>
+template <template <int> class Decoder, int kRows>
 cudaError_t LaunchDecode(const BitPlaneWeights& weights, int precision,
                          const float* x, int rows, float* y, bool accumulate,
                          cudaStream_t stream) {
   const dim3 grid(BandCount(weights.n), (rows + kRows - 1) / kRows);
   return WithPrecision(precision, [&](auto bits) {
-    return Launch(&DecodeKernel<bits(), kRows>, grid, dim3(kThreads), 0, stream,
-                  weights, x, rows, y, accumulate);
+    return Launch(&DecodeKernel<Decoder, bits(), kRows>, grid, dim3(kThreads),
+                  0, stream, weights, x, rows, y, accumulate);
   });
 }
 
 // A kernel takes the registers of its widest precision, and as long to compile
 // as all of them: one for each two precisions is what both will bear.
-template <int kRows>
+template <template <int> class Decoder, int kRows>
 cudaError_t LaunchDecodeSlices(const BitPlaneWeights& weights,
                                const DecodeSlices& slices, const float* x,
                                float* y, bool accumulate, cudaStream_t stream) {
   const dim3 grid(BandCount(weights.n), (slices.max_rows + kRows - 1) / kRows);
   const int bits = MaxSlicePrecision(slices.max_precision);
-  const auto kernel = bits == 4   ? &DecodeSlicesKernel<4, kRows>
-                      : bits == 6 ? &DecodeSlicesKernel<6, kRows>
-                                  : &DecodeSlicesKernel<8, kRows>;
+  const auto kernel = bits == 4   ? &DecodeSlicesKernel<Decoder, 4, kRows>
+                      : bits == 6 ? &DecodeSlicesKernel<Decoder, 6, kRows>
+                                  : &DecodeSlicesKernel<Decoder, 8, kRows>;
   static_assert(kMaxBits == 8);
   return Launch(kernel, grid, dim3(kThreads), 0, stream, weights, slices, x, y,
                 accumulate);
@@ -231,23 +231,25 @@ void CheckAlignment(const float* x) {
 
 }  // namespace
 
+int MaxSliceRows(int max_rows) { return max_rows <= 1 ? 1 : kMaxRows; }
+
+int MaxSlicePrecision(int max_precision) {
+  return max_precision <= 4 ? 4 : max_precision <= 6 ? 6 : 8;
+}
+
 cudaError_t DecodeBitPlanes(const BitPlaneWeights& weights, int precision,
                             const float* x, int rows, float* y, bool accumulate,
                             cudaStream_t stream) {
   CheckBitPlanes(weights, precision);
   CheckAlignment(x);
   if (rows == 0) return cudaSuccess;
-  const auto launch = rows == 1   ? &LaunchDecode<1>
-                      : rows == 2 ? &LaunchDecode<2>
-                      : rows <= 4 ? &LaunchDecode<4>
-                                  : &LaunchDecode<kMaxRows>;
+  const bool one = MaxSliceRows(rows) == 1;
+  const auto launch = weights.group_words > 0
+                          ? (one ? &LaunchDecode<ScalesDecoder, 1>
+                                 : &LaunchDecode<ScalesDecoder, kMaxRows>)
+                          : (one ? &LaunchDecode<CodebookDecoder, 1>
+                                 : &LaunchDecode<CodebookDecoder, kMaxRows>);
   return launch(weights, precision, x, rows, y, accumulate, stream);
-}
-
-int MaxSliceRows(int max_rows) { return max_rows <= 1 ? 1 : kMaxRows; }
-
-int MaxSlicePrecision(int max_precision) {
-  return max_precision <= 4 ? 4 : max_precision <= 6 ? 6 : 8;
 }
 
 cudaError_t DecodeBitPlaneSlices(const BitPlaneWeights& weights,
@@ -257,9 +259,13 @@ cudaError_t DecodeBitPlaneSlices(const BitPlaneWeights& weights,
   CheckBitPlanes(weights, slices.max_precision);
   CheckAlignment(x);
   if (slices.max_rows == 0) return cudaSuccess;
-  const auto launch = MaxSliceRows(slices.max_rows) == 1
-                          ? &LaunchDecodeSlices<1>
-                          : &LaunchDecodeSlices<kMaxRows>;
+  const bool one = MaxSliceRows(slices.max_rows) == 1;
+  const auto launch =
+      weights.group_words > 0
+          ? (one ? &LaunchDecodeSlices<ScalesDecoder, 1>
+                 : &LaunchDecodeSlices<ScalesDecoder, kMaxRows>)
+          : (one ? &LaunchDecodeSlices<CodebookDecoder, 1>
+                 : &LaunchDecodeSlices<CodebookDecoder, kMaxRows>);
   return launch(weights, slices, x, y, accumulate, stream);
 }
 

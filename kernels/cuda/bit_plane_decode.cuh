@@ -1,6 +1,6 @@
 // The product of a bit-plane layer with decode rows.
 //
-// fp32 throughout: exact centroids, fused multiply-adds. A row of y is a
+// fp32 throughout: exact weights, fused multiply-adds. A row of y is a
 // function of its row of x, the weights and the precision, bit for bit: every
 // thread adds up the same columns in the same order however many rows there
 // are.
@@ -19,8 +19,8 @@ namespace anyprec {
 //   x  [rows, k]  fp32, 16-byte aligned
 //   y  [rows, n]  fp32
 // Enqueues on `stream` and may return before y is written.
-// REQUIRES: planes [0, precision) and codebook `precision` of `weights` are
-// there.
+// REQUIRES: planes [0, precision) and the codebook or scales for `precision`
+// are there.
 cudaError_t DecodeBitPlanes(const BitPlaneWeights& weights, int precision,
                             const float* x, int rows, float* y, bool accumulate,
                             cudaStream_t stream);
@@ -50,8 +50,8 @@ struct DecodeSlices {
 // The same for rows of several precisions in one launch, which reads the slices
 // when it runs. A row's result has the same bits either way.
 //   x  [.., k]   y  [.., n]   of which the slices name rows
-// REQUIRES: planes [0, max_precision), and the codebooks of the slices'
-// precisions.
+// REQUIRES: planes [0, max_precision), and codebooks or scales for
+// max_precision and the slices' precisions.
 cudaError_t DecodeBitPlaneSlices(const BitPlaneWeights& weights,
                                  const DecodeSlices& slices, const float* x,
                                  float* y, bool accumulate,

@@ -37,6 +37,8 @@ class BitPlaneLayer final : public LinearLayer {
                         std::vector<uint32_t>& tiles, CudaStream& stream);
   absl::Status AddCodebook(size_t index, std::span<const QuantizedLinear> parts,
                            CudaStream& stream);
+  absl::Status AddScales(size_t index, std::span<const QuantizedLinear> parts,
+                         CudaStream& stream);
   absl::Status AddRandomPlane(int plane, uint64_t seed, CudaStream& stream);
   absl::Status AddRandomCodebook(int precision, CudaStream& stream);
 
@@ -44,7 +46,7 @@ class BitPlaneLayer final : public LinearLayer {
   int k() const override { return view_.k; }
 
   size_t BytesRead(int precision) const override {
-    size_t bytes = codebooks_[precision].bytes();
+    size_t bytes = values_[precision].bytes();
     for (int i = 0; i < precision; ++i) bytes += planes_[i].bytes();
     return bytes;
   }
@@ -52,7 +54,7 @@ class BitPlaneLayer final : public LinearLayer {
   size_t BytesResident() const override {
     size_t bytes = 0;
     for (const DeviceMemory& plane : planes_) bytes += plane.bytes();
-    for (const DeviceMemory& codebook : codebooks_) bytes += codebook.bytes();
+    for (const DeviceMemory& values : values_) bytes += values.bytes();
     return bytes;
   }
 
@@ -79,7 +81,7 @@ class BitPlaneLayer final : public LinearLayer {
 
   BitPlaneWeights view_;
   DeviceMemory planes_[kMaxBits];
-  DeviceMemory codebooks_[kMaxBits + 1];  // by precision
+  DeviceMemory values_[kMaxBits + 1];  // codebooks or scales, by precision
 };
 
 // `tiles` is working memory of the right size.
@@ -110,6 +112,29 @@ absl::Status BitPlaneLayer::AddCodebook(size_t index,
   ASSIGN_OR_RETURN(Float16* const memory, AllocateCodebook(precision, stream));
   return stream.Upload(centroids.data(), centroids.size() * sizeof(Float16),
                        memory);
+}
+
+absl::Status BitPlaneLayer::AddScales(size_t index,
+                                      std::span<const QuantizedLinear> parts,
+                                      CudaStream& stream) {
+  std::vector<GroupScales> scales;
+  for (const QuantizedLinear& part : parts) {
+    scales.push_back(part.scales[index]);
+  }
+  const auto& [precision, group_size, alpha, beta] = scales[0];
+  view_.group_words = group_size / 32;
+  const int groups = GroupsOf(view_);
+  std::vector<Float16> tiles(TiledScales(view_.n, groups, precision));
+  WriteScaleTiles(scales, groups, tiles);
+  const size_t bytes = tiles.size() * sizeof(Float16);
+  ASSIGN_OR_RETURN(
+      values_[precision],
+      stream.Allocate(
+          bytes, absl::StrCat("the ", precision, "-bit scales of a ", view_.n,
+                              " x ", view_.k, " layer")));
+  auto* const memory = static_cast<Float16*>(values_[precision].data());
+  view_.scales[precision] = memory;
+  return stream.Upload(tiles.data(), bytes, memory);
 }
 
 absl::Status BitPlaneLayer::AddRandomPlane(int plane, uint64_t seed,
@@ -152,11 +177,11 @@ absl::StatusOr<Float16*> BitPlaneLayer::AllocateCodebook(int precision,
                                                          CudaStream& stream) {
   const size_t rows = padded_rows();
   ASSIGN_OR_RETURN(
-      codebooks_[precision],
+      values_[precision],
       stream.Allocate((rows << precision) * sizeof(Float16),
                       absl::StrCat("the ", precision, "-bit codebook of a ",
                                    view_.n, " x ", view_.k, " layer")));
-  auto* const memory = static_cast<Float16*>(codebooks_[precision].data());
+  auto* const memory = static_cast<Float16*>(values_[precision].data());
   view_.codebooks[precision] = memory;
   return memory;
 }
@@ -166,9 +191,6 @@ absl::Status BitPlaneLayer::Multiply(const RowGroup& group, const float* x,
                                      ScratchMemory& scratch,
                                      CudaStream& stream) const {
   const int precision = group.precision;
-  ANYPREC_CHECK(precision >= kMinBits && precision <= kMaxBits &&
-                view_.codebooks[precision] != nullptr)
-      << "precision " << precision << " was not loaded";
   const int rows = group.end - group.begin;
   x += static_cast<size_t>(group.begin) * view_.k;
   y += static_cast<size_t>(group.begin) * view_.n;
@@ -202,12 +224,15 @@ absl::StatusOr<std::unique_ptr<LinearLayer>> LoadBitPlaneLayer(
   const int k = parts[0].matrix.k;
   auto layer = std::make_unique<BitPlaneLayer>(n, k);
   std::vector<uint32_t> tiles(TiledWords(n, k));
-  const int planes = parts[0].codebooks.back().precision;
+  const int planes = parts[0].max_precision();
   for (int plane = 0; plane < planes; ++plane) {
     RETURN_IF_ERROR(layer->AddPlane(plane, parts, tiles, stream));
   }
   for (size_t i = 0; i < parts[0].codebooks.size(); ++i) {
     RETURN_IF_ERROR(layer->AddCodebook(i, parts, stream));
+  }
+  for (size_t i = 0; i < parts[0].scales.size(); ++i) {
+    RETURN_IF_ERROR(layer->AddScales(i, parts, stream));
   }
   return layer;
 }

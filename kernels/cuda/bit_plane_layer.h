@@ -14,9 +14,9 @@
 namespace anyprec {
 
 // Stacks `parts` along n and copies them in tile order (weight_tiles.h), each
-// plane and codebook into an allocation of its own. Planes that no precision
-// reads are left out.
-// INVALID_ARGUMENT as ValidateBitPlanes() says, RESOURCE_EXHAUSTED.
+// plane and each precision's codebooks or scales into an allocation of its own.
+// Planes that no precision reads are left out. INVALID_ARGUMENT as
+// ValidateBitPlanes() says, RESOURCE_EXHAUSTED.
 absl::StatusOr<std::unique_ptr<LinearLayer>> LoadBitPlaneLayer(
     std::span<const QuantizedLinear> parts, CudaStream& stream);
 

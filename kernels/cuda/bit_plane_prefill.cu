@@ -9,6 +9,7 @@
 #include "kernels/cuda/launch.cuh"
 #include "kernels/cuda/ptx.cuh"
 #include "kernels/cuda/warp_reduce.cuh"
+#include "kernels/cuda/weight_decoders.cuh"
 #include "kernels/cuda/weight_tiles.h"
 
 // Everything here goes by *half tiles*: 16 rows of W by 128 columns, 4 words a
@@ -43,10 +44,10 @@ constexpr int kThreads = 32 * kWarps;
 constexpr int kTokenTiles = 4;  // of 8 tokens, for each warp
 constexpr int kBlockTokens = kWarps * kTokenTiles * kProductTokens;
 
-// 48 KB for 8 bits: as much as a block has without asking.
-template <int kBits>
+// 48 KB for codebooks of 8 bits: as much as a block has without asking.
+template <class Decoder>
 struct PrefillShared {
-  alignas(16) uint16_t codebooks[kBands][kTileRows << kBits];
+  typename Decoder::Shared bands[kBands];
   uint4 weights[kBands][kProducts][32];  // A fragments of a half tile
 };
 
@@ -134,19 +135,12 @@ __global__ void __launch_bounds__(kRoundThreads)
   }
 }
 
-// Decodes the lane's 2 x 32 weights of half a tile into A fragments.
-template <int kBits>
-__device__ __forceinline__ void DecodeHalf(const TilePieces<kBits>& pieces,
-                                           int half, int lane,
-                                           const uint16_t* codebooks,
+// Writes the lane's 2 x 32 weights of half a tile as A fragments.
+template <class Decoder>
+__device__ __forceinline__ void DecodeHalf(const Decoder& decoder, int lane,
                                            uint4 (&fragments)[kProducts][32]) {
-  const RowCodes<kBits> codes[2] = {{pieces, 2 * half}, {pieces, 2 * half + 1}};
-  const uint16_t* row_codebook = codebooks + (lane / 4 << kBits);
   const auto two = [&](int r, int byte, int i) {
-    const uint16_t* row = row_codebook + (r * 8 << kBits);
-    const uint32_t low = row[codes[r].Index(byte, i)];
-    const uint32_t high = row[codes[r].Index(byte, i + 1)];
-    return low | high << 16;
+    return decoder.ToHalf(r, byte, i) | decoder.ToHalf(r, byte, i + 1) << 16;
   };
 #pragma unroll 1  // 16 weights at a time are independent work enough
   for (int byte = 0; byte < 4; ++byte) {
@@ -232,16 +226,16 @@ __device__ __forceinline__ void StoreSums(
 }
 
 // Block (4 bands, 128 tokens).
-template <int kBits>
+template <template <int> class Decoder, int kBits>
 __global__ void __launch_bounds__(kThreads)
     PrefillKernel(BitPlaneWeights weights, RoundedRows x, int rows, float* y,
                   bool accumulate) {
-  auto& shared = StaticShared<PrefillShared<kBits>>();
+  auto& shared = StaticShared<PrefillShared<Decoder<kBits>>>();
   const int warp = threadIdx.x / 32;
   const int lane = threadIdx.x % 32;
   const int bands = BandCount(weights.n);
   for (int i = 0; i < kBands; ++i) {
-    LoadCodebooks<kBits>(weights, Band(i, bands), shared.codebooks[i]);
+    Decoder<kBits>::Load(weights, Band(i, bands), shared.bands[i]);
   }
   const int band = Band(warp, bands);
   const int tiles = TilesPerBand(weights.k);
@@ -253,9 +247,11 @@ __global__ void __launch_bounds__(kThreads)
         weights, static_cast<size_t>(band) * tiles + tile, lane);
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      __syncthreads();  // codebooks are there, the half before has been read
-      DecodeHalf<kBits>(pieces, half, lane, shared.codebooks[warp],
-                        shared.weights[warp]);
+      __syncthreads();  // shared.bands is there, the half before has been read
+      const HalfTile at = {band, tile, half};
+      const Decoder<kBits> decoder(weights, at, pieces, lane,
+                                   shared.bands[warp]);
+      DecodeHalf(decoder, lane, shared.weights[warp]);
       __syncthreads();
       MultiplyHalf(shared.weights,
                    x.fragments + (2 * tile + half) * half_stride + lane,
@@ -293,8 +289,11 @@ cudaError_t PrefillBitPlanes(const BitPlaneWeights& weights, int precision,
   const dim3 grid((BandCount(weights.n) + kBands - 1) / kBands,
                   (rows + kBlockTokens - 1) / kBlockTokens);
   return WithPrecision(precision, [&](auto bits) {
-    return Launch(&PrefillKernel<bits()>, grid, dim3(kThreads), 0, stream,
-                  weights, rounded, rows, y, accumulate);
+    const auto kernel = weights.group_words > 0
+                            ? &PrefillKernel<ScalesDecoder, bits()>
+                            : &PrefillKernel<CodebookDecoder, bits()>;
+    return Launch(kernel, grid, dim3(kThreads), 0, stream, weights, rounded,
+                  rows, y, accumulate);
   });
 }
 

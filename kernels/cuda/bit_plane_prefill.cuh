@@ -4,7 +4,8 @@
 // magnitude to [2^14, 2^15), so that nothing overflows and elements down to
 // 2^-28 of the largest keep fp16's 11 bits, and rounded to fp16. Centroids are
 // fp16 already and products are summed in fp32, so an element of y is off by at
-// most 2^-11 sum |w x| beside what summing in fp32 costs. Weights are decoded
+// most 2^-11 sum |w x| beside what summing in fp32 costs; weights that scales
+// make are rounded to fp16 too, which costs as much again. Weights are decoded
 // into shared memory tile by tile, once for up to 128 rows of x.
 //
 // A row of y is a function of its row of x, the weights and the precision, bit
@@ -30,8 +31,8 @@ size_t PrefillScratchBytes(int k, int rows);
 //   scratch  PrefillScratchBytes(k, rows), 16-byte aligned, overwritten
 // Enqueues on `stream` and may return before y is written; `scratch` is in use
 // until then.
-// REQUIRES: planes [0, precision) and codebook `precision` of `weights` are
-// there.
+// REQUIRES: planes [0, precision) and the codebook or scales for `precision`
+// are there.
 cudaError_t PrefillBitPlanes(const BitPlaneWeights& weights, int precision,
                              const float* x, int rows, float* y,
                              bool accumulate, void* scratch,

@@ -44,4 +44,34 @@ void WriteTiles(std::span<const PlanePart> parts, int k,
   }
 }
 
+size_t TiledScales(int n, int groups, int precision) {
+  return static_cast<size_t>(BandCount(n)) * groups * (1 + precision) *
+         kTileRows;
+}
+
+void WriteScaleTiles(std::span<const GroupScales> parts, int groups,
+                     std::span<Float16> tiles) {
+  std::fill(tiles.begin(), tiles.end(), Float16{});
+  const int precision = parts[0].precision;
+  int row = 0;
+  for (const GroupScales& part : parts) {
+    const Float16* alpha = part.alpha.data();
+    const Float16* beta = part.beta.data();
+    const int end = row + static_cast<int>(part.beta.size()) / groups;
+    for (; row < end; ++row) {
+      for (int group = 0; group < groups; ++group, alpha += precision, ++beta) {
+        const size_t band_group =
+            static_cast<size_t>(row / kTileRows) * groups + group;
+        Float16* const out = tiles.data() +
+                             band_group * (1 + precision) * kTileRows +
+                             row % kTileRows;
+        out[0] = *beta;
+        for (int i = 0; i < precision; ++i) out[(1 + i) * kTileRows] = alpha[i];
+      }
+    }
+  }
+  ANYPREC_CHECK(tiles.size() == TiledScales(row, groups, precision))
+      << tiles.size() << " values for " << row << " rows";
+}
+
 }  // namespace anyprec

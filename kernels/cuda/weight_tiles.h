@@ -1,4 +1,4 @@
-// The order in which bit planes lie in GPU memory.
+// The order in which bit planes, and the scales of groups, lie in GPU memory.
 //
 // A plane is cut into tiles of 16 rows (output features) by 256 columns, 512
 // bytes each, stored one band of 16 rows after the other and within a band from
@@ -18,6 +18,8 @@
 // 32 consecutive columns, and it owns them of rows g and g + 8 alike, which are
 // the two rows of A that it holds in every mma.m16n8k16.
 //
+// Scales lie as [band][group][beta, then the alphas][row of the band].
+//
 // Host code. Free functions on the caller's memory: thread-safe.
 #ifndef ANYPREC_KERNELS_CUDA_WEIGHT_TILES_H_
 #define ANYPREC_KERNELS_CUDA_WEIGHT_TILES_H_
@@ -25,6 +27,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+
+#include "kernels/bit_plane.h"
+#include "kernels/types.h"
 
 namespace anyprec {
 
@@ -53,6 +58,13 @@ size_t TiledWords(int n, int k);
 // REQUIRES: k is a multiple of 32; `tiles` has that size.
 void WriteTiles(std::span<const PlanePart> parts, int k,
                 std::span<uint32_t> tiles);
+
+// Values that the scales of n rows take at `precision`, and those of stacking
+// `parts`, one precision's, along n; rows beyond n are zero.
+// REQUIRES: `tiles` has that size.
+size_t TiledScales(int n, int groups, int precision);
+void WriteScaleTiles(std::span<const GroupScales> parts, int groups,
+                     std::span<Float16> tiles);
 
 }  // namespace anyprec
 

@@ -46,13 +46,22 @@ double Tolerance(int k, double magnitude) {
 struct Shape {
   int n;
   int k;
+  int group_size = 0;  // 0: codebooks
 };
 
+RandomQuantizedLinear RandomLayer(const Shape& shape, int min_precision,
+                                  uint32_t seed) {
+  return {shape.n, shape.k, min_precision, 8, seed, shape.group_size};
+}
+
 TEST(BitPlaneDecodeTest, MatchesExactProducts) {
-  constexpr Shape kShapes[] = {{1, 32},   {17, 96},   {33, 256},
-                               {17, 544}, {33, 1088}, {1, 2336}};
-  for (const Shape shape : kShapes) {
-    const RandomQuantizedLinear layer(shape.n, shape.k, 2, 8, shape.k);
+  constexpr Shape kShapes[] = {{1, 32},        {17, 96},      {33, 256},
+                               {17, 544},      {33, 1088},    {1, 2336},
+                               {1, 32, 128},   {17, 544, 32}, {33, 1088, 128},
+                               {1, 2336, 480}, {33, 256, 256}};
+  for (const Shape& shape : kShapes) {
+    SCOPED_TRACE(testing::Message() << "groups of " << shape.group_size);
+    const RandomQuantizedLinear layer = RandomLayer(shape, 2, shape.k);
     const DeviceBitPlanes own(layer.view());
     for (int precision = 2; precision <= 8; ++precision) {
       for (const int rows : {1, 2, 3, 5, 8, 9, 19}) {
@@ -76,41 +85,51 @@ TEST(BitPlaneDecodeTest, MatchesExactProducts) {
   }
 }
 
-TEST(BitPlaneDecodeTest, RowsDoNotDependOnBatchMates) {
-  constexpr Shape kShape = {19, 800};
+// What follows holds for codebooks and for scales.
+class BitPlaneDecodeGroupTest : public testing::TestWithParam<int> {
+ protected:
+  // Of the test's group size.
+  Shape Sized(int n, int k) const { return {n, k, GetParam()}; }
+};
+
+INSTANTIATE_TEST_SUITE_P(Groups, BitPlaneDecodeGroupTest,
+                         testing::Values(0, 96),
+                         testing::PrintToStringParamName());
+
+TEST_P(BitPlaneDecodeGroupTest, RowsDoNotDependOnBatchMates) {
+  const Shape shape = Sized(19, 800);
   constexpr int kRows = 19;
-  const RandomQuantizedLinear layer(kShape.n, kShape.k, 2, 8, 3);
+  const RandomQuantizedLinear layer = RandomLayer(shape, 2, 3);
   const DeviceBitPlanes own(layer.view());
   for (int precision = 2; precision <= 8; ++precision) {
-    auto x = RandomFloats(kRows * kShape.k, 4);
+    auto x = RandomFloats(kRows * shape.k, 4);
     // Mates that are no numbers, beside every row that is looked at.
-    for (int row = 0; row < kRows; row += 3) x[row * kShape.k + row] = kNan;
-    const std::vector<float> y(kRows * kShape.n, kNan);
+    for (int row = 0; row < kRows; row += 3) x[row * shape.k + row] = kNan;
+    const std::vector<float> y(kRows * shape.n, kNan);
     const auto together = Decode(own.view(), precision, x, y, false);
     for (const int rows : {1, 2, 3, 7}) {
       for (int first = 0; first + rows <= kRows; first += rows) {
-        const auto part =
-            std::span(x).subspan(first * kShape.k, rows * kShape.k);
+        const auto part = std::span(x).subspan(first * shape.k, rows * shape.k);
         const auto got = Decode(own.view(), precision, part,
-                                std::vector<float>(rows * kShape.n), false);
-        EXPECT_TRUE(SameBits(got, std::span(together).subspan(first * kShape.n,
-                                                              rows * kShape.n)))
+                                std::vector<float>(rows * shape.n), false);
+        EXPECT_TRUE(SameBits(
+            got, std::span(together).subspan(first * shape.n, rows * shape.n)))
             << rows << " rows from " << first << " at " << precision << " bits";
       }
     }
     for (int row = 0; row < kRows; ++row) {
-      EXPECT_EQ(std::isfinite(together[row * kShape.n]), row % 3 != 0);
+      EXPECT_EQ(std::isfinite(together[row * shape.n]), row % 3 != 0);
     }
   }
 }
 
-TEST(BitPlaneDecodeTest, ResultsDoNotDependOnTheOrderOfThreads) {
-  constexpr Shape kShape = {33, 2400};
-  const RandomQuantizedLinear layer(kShape.n, kShape.k, 3, 8, 5);
+TEST_P(BitPlaneDecodeGroupTest, ResultsDoNotDependOnTheOrderOfThreads) {
+  const Shape shape = Sized(33, 2400);
+  const RandomQuantizedLinear layer = RandomLayer(shape, 3, 5);
   const DeviceBitPlanes own(layer.view());
   for (const int rows : {1, 2, 4, 11}) {
-    const auto x = RandomFloats(static_cast<size_t>(rows) * kShape.k, 6);
-    const std::vector<float> y(rows * kShape.n);
+    const auto x = RandomFloats(static_cast<size_t>(rows) * shape.k, 6);
+    const std::vector<float> y(rows * shape.n);
     emulation::SetSeed(0);
     const auto want = Decode(own.view(), 3 + rows % 6, x, y, false);
     for (uint64_t seed = 1; seed <= 6; ++seed) {
@@ -144,9 +163,10 @@ std::vector<float> DecodeInSlices(const BitPlaneWeights& weights,
   return out.Read();
 }
 
-TEST(BitPlaneDecodeTest, SlicesOfAnyPrecisionHaveTheBitsOfALaunchOfTheirOwn) {
-  constexpr Shape kShape = {35, 544};
-  const RandomQuantizedLinear layer(kShape.n, kShape.k, 2, 8, 3);
+TEST_P(BitPlaneDecodeGroupTest,
+       SlicesOfAnyPrecisionHaveTheBitsOfALaunchOfTheirOwn) {
+  const Shape shape = Sized(35, 544);
+  const RandomQuantizedLinear layer = RandomLayer(shape, 2, 3);
   const DeviceBitPlanes own(layer.view());
   for (int max_precision = 2; max_precision <= 8; ++max_precision) {
     for (const int max_rows : {1, 2, 4, 8, 16, 64}) {
@@ -166,16 +186,16 @@ TEST(BitPlaneDecodeTest, SlicesOfAnyPrecisionHaveTheBitsOfALaunchOfTheirOwn) {
         weights.planes[plane] = nullptr;
       }
       const bool accumulate = max_rows % 3 == 1;
-      const auto x = RandomFloats(rows * kShape.k, 4);
-      const auto before = RandomFloats(rows * kShape.n, 5);
+      const auto x = RandomFloats(rows * shape.k, 4);
+      const auto before = RandomFloats(rows * shape.n, 5);
       std::vector<float> want = before;
       for (const DecodeSlice& slice : slices) {
-        const auto first = want.begin() + slice.first_row * kShape.n;
+        const auto first = want.begin() + slice.first_row * shape.n;
         const auto alone =
             Decode(weights, slice.precision,
-                   std::span(x).subspan(slice.first_row * kShape.k,
-                                        slice.rows * kShape.k),
-                   std::vector<float>(first, first + slice.rows * kShape.n),
+                   std::span(x).subspan(slice.first_row * shape.k,
+                                        slice.rows * shape.k),
+                   std::vector<float>(first, first + slice.rows * shape.n),
                    accumulate);
         std::copy(alone.begin(), alone.end(), first);
       }
@@ -187,29 +207,29 @@ TEST(BitPlaneDecodeTest, SlicesOfAnyPrecisionHaveTheBitsOfALaunchOfTheirOwn) {
   }
 }
 
-TEST(BitPlaneDecodeTest, WritesNothingBesideItsRows) {
-  constexpr Shape kShape = {21, 64};
+TEST_P(BitPlaneDecodeGroupTest, WritesNothingBesideItsRows) {
+  const Shape shape = Sized(21, 64);
   constexpr int kRows = 3;
-  const RandomQuantizedLinear layer(kShape.n, kShape.k, 2, 8, 5);
+  const RandomQuantizedLinear layer = RandomLayer(shape, 2, 5);
   const DeviceBitPlanes own(layer.view());
-  const DeviceVector<float> x(RandomFloats(kRows * kShape.k, 1));
-  const auto before = RandomFloats((kRows + 2) * kShape.n, 2);
+  const DeviceVector<float> x(RandomFloats(kRows * shape.k, 1));
+  const auto before = RandomFloats((kRows + 2) * shape.n, 2);
   const DeviceVector<float> y(before);
-  ASSERT_EQ(DecodeBitPlanes(own.view(), 4, x.data(), kRows, y.data() + kShape.n,
+  ASSERT_EQ(DecodeBitPlanes(own.view(), 4, x.data(), kRows, y.data() + shape.n,
                             false, nullptr),
             cudaSuccess);
   const auto after = y.Read();
-  const size_t n = kShape.n;
+  const size_t n = shape.n;
   EXPECT_TRUE(SameBits(std::span(after).first(n), std::span(before).first(n)));
   EXPECT_TRUE(SameBits(std::span(after).last(n), std::span(before).last(n)));
 }
 
-TEST(BitPlaneDecodeTest, ReadsOnlyThePlanesOfItsPrecision) {
-  constexpr Shape kShape = {18, 288};
-  const RandomQuantizedLinear layer(kShape.n, kShape.k, 2, 8, 5);
+TEST_P(BitPlaneDecodeGroupTest, ReadsOnlyThePlanesOfItsPrecision) {
+  const Shape shape = Sized(18, 288);
+  const RandomQuantizedLinear layer = RandomLayer(shape, 2, 5);
   const DeviceBitPlanes own(layer.view());
-  const auto x = RandomFloats(kShape.k, 1);
-  const std::vector<float> y(kShape.n);
+  const auto x = RandomFloats(shape.k, 1);
+  const std::vector<float> y(shape.n);
   for (int precision = 2; precision < 8; ++precision) {
     BitPlaneWeights fewer = own.view();
     for (int plane = precision; plane < 8; ++plane) {

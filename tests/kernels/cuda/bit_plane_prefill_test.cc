@@ -36,21 +36,24 @@ std::vector<float> Prefill(const BitPlaneWeights& weights, int precision,
   return out.Read();
 }
 
-// Rounding an activation to fp16 costs at most 2^-11 of it. Each of the k / 16
-// products of the tensor core, which does not round to nearest, costs at most
-// an ulp of the sum of magnitudes, 2^-23, and so does adding to what was there.
-double Tolerance(int k, double magnitude) {
-  return (0x1p-11 + (k / 16.0 + 2) * 0x1p-23) * magnitude;
+// Rounding an activation to fp16 costs at most 2^-11 of it, and so does a
+// weight that scales make. Each of the k / 16 products of the tensor core,
+// which does not round to nearest, costs at most an ulp of the sum of
+// magnitudes, 2^-23, and so does adding to what was there.
+double Tolerance(int k, bool scales, double magnitude) {
+  const double rounding = scales ? 0x1p-10 + 0x1p-22 : 0x1p-11;
+  return (rounding + (k / 16.0 + 2) * 0x1p-23) * magnitude;
 }
 
 void ExpectNear(const std::vector<float>& got,
                 const std::vector<ExactProduct>& want,
-                const std::vector<float>& before, bool accumulate, int k) {
+                const std::vector<float>& before, bool accumulate, int k,
+                bool scales = false) {
   ASSERT_EQ(got.size(), want.size());
   for (size_t i = 0; i < want.size(); ++i) {
     const double base = accumulate ? before[i] : 0;
     ASSERT_NEAR(got[i], base + want[i].value,
-                Tolerance(k, want[i].magnitude + std::abs(base)))
+                Tolerance(k, scales, want[i].magnitude + std::abs(base)))
         << "element " << i;
   }
 }
@@ -59,16 +62,19 @@ struct Case {
   int n;
   int k;
   int rows;
+  int group_size = 0;  // 0: codebooks
 };
 
 TEST(BitPlanePrefillTest, MatchesExactProducts) {
-  constexpr Case kCases[] = {{1, 32, 1},    {17, 96, 2},   {33, 256, 3},
-                             {17, 544, 5},  {33, 1088, 8}, {66, 288, 9},
-                             {1, 1088, 19}, {17, 64, 130}, {130, 96, 33}};
+  constexpr Case kCases[] = {
+      {1, 32, 1},       {17, 96, 2},     {33, 256, 3},     {17, 544, 5},
+      {33, 1088, 8},    {66, 288, 9},    {1, 1088, 19},    {17, 64, 130},
+      {130, 96, 33},    {1, 32, 1, 128}, {17, 544, 5, 32}, {33, 1088, 9, 128},
+      {66, 288, 19, 96}};
   for (const Case& c : kCases) {
-    SCOPED_TRACE(testing::Message()
-                 << c.n << " x " << c.k << ", " << c.rows << " rows");
-    const RandomQuantizedLinear layer(c.n, c.k, 2, 8, c.k);
+    SCOPED_TRACE(testing::Message() << c.n << " x " << c.k << ", " << c.rows
+                                    << " rows, groups of " << c.group_size);
+    const RandomQuantizedLinear layer(c.n, c.k, 2, 8, c.k, c.group_size);
     const DeviceBitPlanes own(layer.view());
     const auto x = RandomFloats(static_cast<size_t>(c.rows) * c.k, c.rows);
     for (int precision = 2; precision <= 8; ++precision) {
@@ -79,16 +85,23 @@ TEST(BitPlanePrefillTest, MatchesExactProducts) {
                      : std::vector<float>(c.rows * c.n, kNan);
       ExpectNear(Prefill(own.view(), precision, x, before, accumulate),
                  MultiplyExactly(layer.view(), precision, x), before,
-                 accumulate, c.k);
+                 accumulate, c.k, c.group_size > 0);
     }
   }
 }
 
-TEST(BitPlanePrefillTest, RowsDoNotDependOnBatchMates) {
+// What follows holds for codebooks and for scales.
+class BitPlanePrefillGroupTest : public testing::TestWithParam<int> {};
+
+INSTANTIATE_TEST_SUITE_P(Groups, BitPlanePrefillGroupTest,
+                         testing::Values(0, 96),
+                         testing::PrintToStringParamName());
+
+TEST_P(BitPlanePrefillGroupTest, RowsDoNotDependOnBatchMates) {
   constexpr int kN = 19;
   constexpr int kK = 288;
   constexpr int kRows = 37;
-  const RandomQuantizedLinear layer(kN, kK, 2, 8, 3);
+  const RandomQuantizedLinear layer(kN, kK, 2, 8, 3, GetParam());
   const DeviceBitPlanes own(layer.view());
   for (int precision = 2; precision <= 8; ++precision) {
     auto x = RandomFloats(kRows * kK, 4);
@@ -113,11 +126,11 @@ TEST(BitPlanePrefillTest, RowsDoNotDependOnBatchMates) {
   }
 }
 
-TEST(BitPlanePrefillTest, ResultsDoNotDependOnTheOrderOfThreads) {
+TEST_P(BitPlanePrefillGroupTest, ResultsDoNotDependOnTheOrderOfThreads) {
   constexpr int kN = 81;
   constexpr int kK = 600 / 32 * 32;
   constexpr int kRows = 21;
-  const RandomQuantizedLinear layer(kN, kK, 3, 8, 5);
+  const RandomQuantizedLinear layer(kN, kK, 3, 8, 5, GetParam());
   const DeviceBitPlanes own(layer.view());
   const auto x = RandomFloats(kRows * kK, 6);
   const std::vector<float> y(kRows * kN);
@@ -182,10 +195,10 @@ TEST(BitPlanePrefillTest, TheLargestCentroidsDoNotOverflow) {
              y, false, kK);
 }
 
-TEST(BitPlanePrefillTest, ZerosGiveZerosAndInfinitiesStay) {
+TEST_P(BitPlanePrefillGroupTest, ZerosGiveZerosAndInfinitiesStay) {
   constexpr int kN = 18;
   constexpr int kK = 64;
-  const RandomQuantizedLinear layer(kN, kK, 3, 3, 5);
+  const RandomQuantizedLinear layer(kN, kK, 3, 3, 5, GetParam());
   const DeviceBitPlanes own(layer.view());
   std::vector<float> x(2 * kK);
   x[kK + 7] = kInfinity;

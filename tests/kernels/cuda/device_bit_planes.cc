@@ -21,25 +21,53 @@ DeviceBitPlanes::DeviceBitPlanes(const QuantizedLinear& layer) {
     const size_t padded_rows = BandCount(matrix.n) * kTileRows;
     std::vector<Float16> padded(padded_rows << codebook.precision);
     std::copy(codebook.data.begin(), codebook.data.end(), padded.begin());
-    view_.codebooks[codebook.precision] =
-        codebooks_.emplace_back(padded).data();
+    view_.codebooks[codebook.precision] = values_.emplace_back(padded).data();
+  }
+  for (const GroupScales& scales : layer.scales) {
+    view_.group_words = scales.group_size / 32;
+    const int groups = GroupsOf(view_);
+    std::vector<Float16> tiles(TiledScales(matrix.n, groups, scales.precision));
+    WriteScaleTiles({&scales, 1}, groups, tiles);
+    view_.scales[scales.precision] = values_.emplace_back(tiles).data();
   }
 }
+
+namespace {
+
+template <class T>
+const T& AtPrecision(std::span<const T> values, int precision) {
+  return *std::find_if(values.begin(), values.end(), [&](const T& value) {
+    return value.precision == precision;
+  });
+}
+
+float WeightAt(const QuantizedLinear& layer, int precision, int row,
+               int column) {
+  const int code = CodeAt(layer.matrix, precision, row, column);
+  if (layer.scales.empty()) {
+    const Codebook& codebook = AtPrecision(layer.codebooks, precision);
+    return ToFloat(codebook.data[(row << precision) + code]);
+  }
+  const GroupScales& scales = AtPrecision(layer.scales, precision);
+  const int groups = GroupCount(layer.matrix.k, scales.group_size);
+  const int group = row * groups + column / scales.group_size;
+  return BinaryCodedWeight(code,
+                           scales.alpha.subspan(group * precision, precision),
+                           scales.beta[group]);
+}
+
+}  // namespace
 
 std::vector<ExactProduct> MultiplyExactly(const QuantizedLinear& layer,
                                           int precision,
                                           std::span<const float> x) {
   const int n = layer.matrix.n;
   const int k = layer.matrix.k;
-  const auto codebook =
-      std::find_if(layer.codebooks.begin(), layer.codebooks.end(),
-                   [&](const Codebook& c) { return c.precision == precision; });
   const size_t rows = x.size() / k;
   std::vector<ExactProduct> products(rows * n);
   for (int i = 0; i < n; ++i) {
     for (int column = 0; column < k; ++column) {
-      const int code = CodeAt(layer.matrix, precision, i, column);
-      const double w = ToFloat(codebook->data[(i << precision) + code]);
+      const double w = WeightAt(layer, precision, i, column);
       for (size_t row = 0; row < rows; ++row) {
         ExactProduct& product = products[row * n + i];
         product.value += w * x[row * k + column];

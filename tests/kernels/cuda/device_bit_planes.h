@@ -20,7 +20,7 @@ class DeviceBitPlanes {
 
  private:
   std::vector<DeviceVector<uint32_t>> planes_;
-  std::vector<DeviceVector<Float16>> codebooks_;
+  std::vector<DeviceVector<Float16>> values_;  // codebooks or scales
   BitPlaneWeights view_;
 };
 
