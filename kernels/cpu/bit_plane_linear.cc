@@ -141,6 +141,7 @@ absl::StatusOr<std::unique_ptr<BitPlaneLinear>> BitPlaneLinear::Create(
     std::span<const QuantizedLinear> parts, ComputeMode mode, Isa isa,
     Avx512Extensions extensions) {
   RETURN_IF_ERROR(ValidateBitPlanes(parts));
+  ANYPREC_CHECK(!parts[0].codebooks.empty()) << "a layer with scales";
   int n = 0;
   for (const QuantizedLinear& part : parts) n += part.matrix.n;
   std::unique_ptr<BitPlaneLinear> linear(new BitPlaneLinear(

@@ -1,4 +1,5 @@
-// BitPlaneLinear: a bit-plane layer in CPU memory and its products.
+// BitPlaneLinear: a layer of bit planes with codebooks in CPU memory and its
+// products.
 //
 // Guarantees: a row's result depends on that row, its precision and its phase
 // alone, bit for bit: not on the other rows of the call, the threads, or the
@@ -60,7 +61,7 @@ class BitPlaneLinear final : public LinearWeights {
  public:
   // Stacks `parts` along n and copies them; the views may die afterwards.
   // INVALID_ARGUMENT as ValidateBitPlanes says, RESOURCE_EXHAUSTED.
-  // REQUIRES: the machine runs `isa`.
+  // REQUIRES: the first part has codebooks; the machine runs `isa`.
   static absl::StatusOr<std::unique_ptr<BitPlaneLinear>> Create(
       std::span<const QuantizedLinear> parts, ComputeMode mode, Isa isa,
       Avx512Extensions extensions = {});

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "kernels/check.h"
 #include "kernels/cpu/attention.h"
+#include "kernels/cpu/binary_coded_linear.h"
 #include "kernels/cpu/dense_linear.h"
 #include "kernels/cpu/huge_pages.h"
 #include "kernels/cpu/kernel_table.h"
@@ -70,6 +71,9 @@ class CpuBackend final : public Backend {
 
   absl::StatusOr<std::unique_ptr<LinearWeights>> LoadBitPlanes(
       std::span<const QuantizedLinear> parts) override {
+    if (!parts.empty() && !parts[0].scales.empty()) {
+      return BinaryCodedLinear::Create(parts, options_.isa);
+    }
     return BitPlaneLinear::Create(parts, options_.mode, options_.isa);
   }
 
@@ -88,6 +92,9 @@ class CpuBackend final : public Backend {
                       float* y, bool accumulate) override {
     if (const auto* planes = dynamic_cast<const BitPlaneLinear*>(&weights)) {
       return planes->MatMul(pool_, groups, x, y, accumulate, scratch_);
+    }
+    if (const auto* coded = dynamic_cast<const BinaryCodedLinear*>(&weights)) {
+      return coded->MatMul(pool_, groups, x, y, accumulate, scratch_);
     }
     return Dense(weights).MatMul(pool_, groups, x, y, accumulate, scratch_);
   }

@@ -39,6 +39,16 @@ struct KeyRange {
   int end[kKeyPanels];
 };
 
+// Sixteen rows of a binary-coded layer at one precision. Bit j of word w is
+// column 32 w + j, so that one vector holds 32 columns of sixteen rows.
+struct BinaryCodedTile {
+  int precision;
+  int k;
+  int group_size;
+  const uint32_t* planes[8];  // each [k / 32][16], most significant bit first
+  const uint16_t* scales;     // fp16 [groups][1 + precision][16]: beta, alphas
+};
+
 struct CpuKernels {
   // Most activation rows that the products below take at a time.
   int max_rows;
@@ -66,6 +76,19 @@ struct CpuKernels {
   // `row_scales` means 1.
   void (*store)(const float* tile, const float* row_scales, int n,
                 bool accumulate, float* y);
+
+  // Products of one row with binary-coded tiles, by tables of sums of x.
+  //   tables  [k / 32][table_floats]: for each few columns, all sums of +-x
+  //   sums    [groups]: x summed over a group
+  int table_floats;
+  void (*build_tables)(const float* x, int k, int group_size, float* tables,
+                       float* sums);
+  // out[i] = sum over c < k of x[c] * W[i][c], for the sixteen rows i.
+  void (*multiply_by_tables)(const BinaryCodedTile& tile, const float* tables,
+                             const float* sums, float* out);
+  // Columns [begin, end) as an fp32 panel. REQUIRES: multiples of 32.
+  void (*decode_binary_coded)(const BinaryCodedTile& tile, int begin, int end,
+                              float* panel);
 
   // One step of an online softmax over a chunk of keys, for one query:
   // scores[i] becomes exp(scores[i] - max) for the tokens in `range`, and

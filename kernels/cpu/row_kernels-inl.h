@@ -3,6 +3,7 @@
 #ifndef ANYPREC_KERNELS_CPU_ROW_KERNELS_INL_H_
 #define ANYPREC_KERNELS_CPU_ROW_KERNELS_INL_H_
 
+#include "kernels/cpu/binary_coded_kernels-inl.h"
 #include "kernels/cpu/kernel_table.h"
 #include "kernels/cpu/panel_kernels-inl.h"
 #include "kernels/cpu/simd.h"
@@ -165,6 +166,10 @@ constexpr CpuKernels kKernels = {
     .unpack = Unpack,
     .quantize = Quantize,
     .store = StoreRow,
+    .table_floats = kWordFloats,
+    .build_tables = BuildTables,
+    .multiply_by_tables = MultiplyByTables,
+    .decode_binary_coded = DecodeBinaryCoded,
     .softmax = Softmax,
     .accumulate_values = AccumulateValues,
     .rms_norm = RmsNorm,

@@ -127,6 +127,29 @@ ANYPREC_INLINE I32x16 DotPairs(I32x16 sum, I32x16 a, I32x16 b) {
   asm("vpdpwssd %2, %1, %0" : "+v"(sum.v) : "v"(a.v), "v"(b.v));
   return sum;
 }
+// Unsigned, of each lane.
+template <int kBits>
+ANYPREC_INLINE I32x16 ShiftRight(I32x16 a) {
+  return {_mm512_srli_epi32(a.v, kBits)};
+}
+ANYPREC_INLINE I32x16 ShiftLeft(I32x16 a, int bits) {
+  return {_mm512_sll_epi32(a.v, _mm_cvtsi32_si128(bits))};
+}
+// -a where the lane's highest bit is set.
+ANYPREC_INLINE F32x16 FlipSign(F32x16 a, I32x16 highest_bit) {
+  const __m512i sign = _mm512_and_si512(
+      highest_bit.v, _mm512_set1_epi32(static_cast<int>(0x80000000u)));
+  return {
+      _mm512_castsi512_ps(_mm512_xor_si512(_mm512_castps_si512(a.v), sign))};
+}
+// A table is 2^kTableBits floats, as many as one lookup chooses from.
+constexpr int kTableBits = 4;
+// table[the lowest kTableBits of the index], lane by lane.
+ANYPREC_INLINE F32x16 Lookup(const float* table, I32x16 index) {
+  return {_mm512_permutexvar_ps(index.v, _mm512_loadu_ps(table))};
+}
+// The first lanes, as many as a table has.
+ANYPREC_INLINE void StoreTable(F32x16 a, float* table) { Store(a, table); }
 
 #elif defined(__AVX2__)
 
@@ -256,6 +279,30 @@ ANYPREC_INLINE F32x16 BFloat16High(I32x16 a) {
 ANYPREC_INLINE I32x16 DotPairs(I32x16 sum, I32x16 a, I32x16 b) {
   return {_mm256_add_epi32(sum.lo, _mm256_madd_epi16(a.lo, b.lo)),
           _mm256_add_epi32(sum.hi, _mm256_madd_epi16(a.hi, b.hi))};
+}
+template <int kBits>
+ANYPREC_INLINE I32x16 ShiftRight(I32x16 a) {
+  return {_mm256_srli_epi32(a.lo, kBits), _mm256_srli_epi32(a.hi, kBits)};
+}
+ANYPREC_INLINE I32x16 ShiftLeft(I32x16 a, int bits) {
+  const __m128i count = _mm_cvtsi32_si128(bits);
+  return {_mm256_sll_epi32(a.lo, count), _mm256_sll_epi32(a.hi, count)};
+}
+ANYPREC_INLINE __m256 FlipSign(__m256 a, __m256i highest_bit) {
+  return _mm256_xor_ps(a, _mm256_and_ps(_mm256_castsi256_ps(highest_bit),
+                                        _mm256_set1_ps(-0.0f)));
+}
+ANYPREC_INLINE F32x16 FlipSign(F32x16 a, I32x16 highest_bit) {
+  return {FlipSign(a.lo, highest_bit.lo), FlipSign(a.hi, highest_bit.hi)};
+}
+constexpr int kTableBits = 3;
+ANYPREC_INLINE F32x16 Lookup(const float* table, I32x16 index) {
+  const __m256 entries = _mm256_loadu_ps(table);
+  return {_mm256_permutevar8x32_ps(entries, index.lo),
+          _mm256_permutevar8x32_ps(entries, index.hi)};
+}
+ANYPREC_INLINE void StoreTable(F32x16 a, float* table) {
+  _mm256_storeu_ps(table, a.lo);
 }
 
 #else  // Loops that any compiler turns into what its machine has.
@@ -403,6 +450,25 @@ ANYPREC_INLINE I32x16 DotPairs(I32x16 sum, I32x16 a, I32x16 b) {
                                 static_cast<int16_t>(b.v[i] & 0xffff) +
                             (a.v[i] >> 16) * (b.v[i] >> 16));
 }
+template <int kBits>
+ANYPREC_INLINE I32x16 ShiftRight(I32x16 a) {
+  ANYPREC_LANES(I32x16,
+                static_cast<int32_t>(static_cast<uint32_t>(a.v[i]) >> kBits));
+}
+ANYPREC_INLINE I32x16 ShiftLeft(I32x16 a, int bits) {
+  ANYPREC_LANES(I32x16,
+                static_cast<int32_t>(static_cast<uint32_t>(a.v[i]) << bits));
+}
+ANYPREC_INLINE F32x16 FlipSign(F32x16 a, I32x16 highest_bit) {
+  ANYPREC_LANES(F32x16, FloatFromBits(BitsOfFloat(a.v[i]) ^
+                                      (static_cast<uint32_t>(highest_bit.v[i]) &
+                                       0x80000000u)));
+}
+constexpr int kTableBits = 4;
+ANYPREC_INLINE F32x16 Lookup(const float* table, I32x16 index) {
+  ANYPREC_LANES(F32x16, table[index.v[i] & ((1 << kTableBits) - 1)]);
+}
+ANYPREC_INLINE void StoreTable(F32x16 a, float* table) { Store(a, table); }
 
 #undef ANYPREC_LANES
 
