@@ -1,5 +1,5 @@
-// Speed of BitPlaneLinear beside the machine's limits, measured in turns so
-// that a disturbance hits all alike.
+// Speed of BitPlaneLinear and BinaryCodedLinear beside the machine's limits,
+// measured in turns so that a disturbance hits all alike.
 //
 //   bazel run -c opt //kernels/cpu:gemv_benchmark --
 //       [--threads=2] [--pin=false] [--isa=auto] [--cached=false]
@@ -15,8 +15,9 @@
 //   of_peak_read  the same of the fastest read that we know (eight streams)
 //   best_*        the same from the fastest tenth of the samples instead of
 //                 medians, for machines that others use too
+// BinaryCoded/bits:P/rows:M is the same with AnyBCQ's scales, groups of 128.
 // Small/... multiplies the shapes of a 135 M model's layers, in cache.
-// Prefill/bits:P/rows:M gives GFLOP/s.
+// Prefill/bits:P/rows:M and BinaryCodedPrefill/... give GFLOP/s.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
@@ -34,6 +35,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "kernels/check.h"
+#include "kernels/cpu/binary_coded_linear.h"
 #include "kernels/cpu/bit_plane_linear.h"
 #include "kernels/cpu/dense_linear.h"
 #include "kernels/cpu/huge_pages.h"
@@ -94,26 +96,66 @@ std::vector<float> RandomFloats(size_t count) {
   return values;
 }
 
-// A layer of random planes and centroids with one precision.
+// The codes of a layer, at random.
+class RandomPlanes {
+ public:
+  RandomPlanes(int n, int k, int precision) : n_(n), k_(k), words_(precision) {
+    std::mt19937 random(2);
+    for (std::vector<uint32_t>& plane : words_) {
+      plane.resize(static_cast<size_t>(n) * k / 32);
+      for (uint32_t& word : plane) word = static_cast<uint32_t>(random());
+      pointers_.push_back(plane.data());
+    }
+  }
+
+  BitPlaneMatrix view() const { return {pointers_, n_, k_}; }
+
+ private:
+  const int n_;
+  const int k_;
+  std::vector<std::vector<uint32_t>> words_;
+  std::vector<const uint32_t*> pointers_;
+};
+
+// Centroids or scales between -0.01 and 0.01.
+std::vector<Float16> RandomFloat16s(size_t count) {
+  std::mt19937 random(3);
+  std::vector<Float16> values(count);
+  for (Float16& value : values) {
+    value = ToFloat16(static_cast<int>(random() % 2001) * 1e-5f - 0.01f);
+  }
+  return values;
+}
+
+// Layers with one precision.
 std::unique_ptr<BitPlaneLinear> MakeLayer(int n, int k, int precision,
                                           ComputeMode mode) {
-  std::mt19937 random(2);
-  std::vector<std::vector<uint32_t>> words(precision);
-  std::vector<const uint32_t*> planes;
-  for (std::vector<uint32_t>& plane : words) {
-    plane.resize(static_cast<size_t>(n) * k / 32);
-    for (uint32_t& word : plane) word = static_cast<uint32_t>(random());
-    planes.push_back(plane.data());
-  }
-  std::vector<Float16> centroids(static_cast<size_t>(n) << precision);
-  for (Float16& centroid : centroids) {
-    centroid = ToFloat16(static_cast<int>(random() % 2001) * 1e-5f - 0.01f);
-  }
+  const RandomPlanes planes(n, k, precision);
+  const auto centroids = RandomFloat16s(static_cast<size_t>(n) << precision);
   const Codebook codebook = {.precision = precision, .data = centroids};
-  const QuantizedLinear linear = {.matrix = {.planes = planes, .n = n, .k = k},
-                                  .codebooks = std::span(&codebook, 1)};
+  const QuantizedLinear linear = {.matrix = planes.view(),
+                                  .codebooks = std::span(&codebook, 1),
+                                  .scales = {}};
   return ValueOrDie(
       BitPlaneLinear::Create(std::span(&linear, 1), mode, GetFlags().isa));
+}
+
+std::unique_ptr<BinaryCodedLinear> MakeBinaryCoded(int n, int k,
+                                                   int precision) {
+  constexpr int kGroupSize = 128;
+  const RandomPlanes planes(n, k, precision);
+  const size_t groups = static_cast<size_t>(n) * GroupCount(k, kGroupSize);
+  const auto alpha = RandomFloat16s(groups * precision);
+  const auto beta = RandomFloat16s(groups);
+  const GroupScales scales = {.precision = precision,
+                              .group_size = kGroupSize,
+                              .alpha = alpha,
+                              .beta = beta};
+  const QuantizedLinear linear = {.matrix = planes.view(),
+                                  .codebooks = {},
+                                  .scales = std::span(&scales, 1)};
+  return ValueOrDie(
+      BinaryCodedLinear::Create(std::span(&linear, 1), GetFlags().isa));
 }
 
 // 1 GiB of fp32 layers: what bit planes are compared with, and the memory
@@ -208,7 +250,8 @@ Float32Rotation& Float32Layers() {
   return rotation;
 }
 
-void MultiplyOnce(const BitPlaneLinear& layer, const RowGroup& group,
+template <typename Layer>
+void MultiplyOnce(const Layer& layer, const RowGroup& group,
                   const std::vector<float>& x, std::vector<float>& y,
                   MatMulScratch& scratch) {
   ANYPREC_CHECK(layer
@@ -217,13 +260,15 @@ void MultiplyOnce(const BitPlaneLinear& layer, const RowGroup& group,
                     .ok());
 }
 
-void Decode(benchmark::State& state, ComputeMode mode) {
+// `make` makes a layer of the precision that it is given, here and below.
+template <typename Make>
+void Decode(benchmark::State& state, const Make& make) {
   const int precision = static_cast<int>(state.range(0));
   const int rows = static_cast<int>(state.range(1));
-  std::vector<std::unique_ptr<BitPlaneLinear>> layers;
+  std::vector<decltype(make(precision))> layers;
   size_t bytes = 0;
   while (bytes < (GetFlags().cached ? 1 : kRotationBytes)) {
-    layers.push_back(MakeLayer(kSize, kSize, precision, mode));
+    layers.push_back(make(precision));
     bytes += layers.back()->BytesResident();
   }
   const std::vector<float> x = RandomFloats(size_t{kSize} * rows);
@@ -240,7 +285,7 @@ void Decode(benchmark::State& state, ComputeMode mode) {
     double total = 0;
     constexpr int kProducts = 8;
     for (int i = 0; i < kProducts; ++i) {
-      const BitPlaneLinear& layer = *layers[next++ % layers.size()];
+      const auto& layer = *layers[next++ % layers.size()];
       seconds.push_back(
           SecondsOf([&] { MultiplyOnce(layer, group, x, y, scratch); }));
       total += seconds.back();
@@ -265,10 +310,11 @@ void Decode(benchmark::State& state, ComputeMode mode) {
   state.counters["peak_read_GB/s"] = buffer / Median(peak_reads);
 }
 
-void Prefill(benchmark::State& state, ComputeMode mode) {
+template <typename Make>
+void Prefill(benchmark::State& state, const Make& make) {
   const int precision = static_cast<int>(state.range(0));
   const int rows = static_cast<int>(state.range(1));
-  const auto layer = MakeLayer(kSize, kSize, precision, mode);
+  const auto layer = make(precision);
   const std::vector<float> x = RandomFloats(size_t{kSize} * rows);
   std::vector<float> y(x.size());
   const RowGroup group = {0, rows, precision, Phase::kPrefill};
@@ -322,18 +368,30 @@ void RegisterAll() {
         ->Unit(benchmark::kMicrosecond)
         ->Iterations(iterations);
   };
-  const auto decode = [](ComputeMode mode) {
-    return [mode](benchmark::State& state) { Decode(state, mode); };
+  const auto decode = [](auto make) {
+    return [make](benchmark::State& state) { Decode(state, make); };
   };
-  const auto prefill = [](ComputeMode mode) {
-    return [mode](benchmark::State& state) { Prefill(state, mode); };
+  const auto prefill = [](auto make) {
+    return [make](benchmark::State& state) { Prefill(state, make); };
   };
-  add("Decode", decode(ComputeMode::kInt16), {3, 4, 5, 6, 7, 8}, {1}, 100);
-  add("Decode", decode(ComputeMode::kInt16), {3, 4, 8}, {2, 4, 8, 16}, 50);
-  add("DecodeFloat32", decode(ComputeMode::kFloat32), {3, 4, 8}, {1}, 50);
+  const auto int16 = [](int precision) {
+    return MakeLayer(kSize, kSize, precision, ComputeMode::kInt16);
+  };
+  const auto float32 = [](int precision) {
+    return MakeLayer(kSize, kSize, precision, ComputeMode::kFloat32);
+  };
+  const auto binary_coded = [](int precision) {
+    return MakeBinaryCoded(kSize, kSize, precision);
+  };
+  add("Decode", decode(int16), {3, 4, 5, 6, 7, 8}, {1}, 100);
+  add("Decode", decode(int16), {3, 4, 8}, {2, 4, 8, 16}, 50);
+  add("DecodeFloat32", decode(float32), {3, 4, 8}, {1}, 50);
+  add("BinaryCoded", decode(binary_coded), {2, 3, 4}, {1}, 100);
+  add("BinaryCoded", decode(binary_coded), {3}, {4, 16}, 50);
   add("Small", Small, {4}, {1, 2, 4, 8, 16}, 2000);
-  add("Prefill", prefill(ComputeMode::kInt16), {3, 4, 8}, {64, 512}, 20);
-  add("PrefillFloat32", prefill(ComputeMode::kFloat32), {4}, {512}, 5);
+  add("Prefill", prefill(int16), {3, 4, 8}, {64, 512}, 20);
+  add("PrefillFloat32", prefill(float32), {4}, {512}, 5);
+  add("BinaryCodedPrefill", prefill(binary_coded), {4}, {64, 512}, 5);
 }
 
 // Takes our flags out of argv. False where one is malformed.
