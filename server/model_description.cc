@@ -28,6 +28,7 @@ v1::Quantization ToQuantization(const QuantizationConfig& config) {
   quantization.set_parent_bits(config.parent_bits);
   quantization.set_sensitivity(config.sensitivity);
   quantization.set_lm_head(config.lm_head);
+  quantization.set_group_size(config.group_size);
   return quantization;
 }
 

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "kernels/status_macros.h"
+#include "kernels/types.h"
 #include "runtime/format/config_file.h"
 #include "runtime/format/crc32c.h"
 
@@ -30,6 +31,11 @@ std::span<const std::byte> Part(std::span<const std::byte> data, int part,
                                 int parts) {
   const size_t bytes = data.size() / static_cast<size_t>(parts);
   return data.subspan(static_cast<size_t>(part) * bytes, bytes);
+}
+
+std::span<const Float16> Halves(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const Float16*>(bytes.data()),
+          bytes.size() / sizeof(Float16)};
 }
 
 // Views what the file has on a boundary of `alignment`, and copies the rest
@@ -173,7 +179,8 @@ absl::Status ParentModelFile::CheckTensors() {
     }
     if (layer == config_.num_layers) break;
     for (LinearSpec& linear : LinearSpecs(config_, layer)) {
-      linear_names_.insert(std::move(linear.name));
+      const std::string name = linear.name;
+      linears_.emplace(name, std::move(linear));
     }
   }
   return absl::OkStatus();
@@ -200,40 +207,49 @@ absl::Status ParentModelFile::VerifyPart(const SafetensorsFolder::Entry& entry,
 
 absl::StatusOr<QuantizedTensor> ParentModelFile::LoadLinear(
     absl::string_view name) const {
-  if (!linear_names_.contains(name)) {
+  const auto found = linears_.find(name);
+  if (found == linears_.end()) {
     return absl::NotFoundError(absl::StrCat(path_, ": no quantized layer \"",
                                             PrintableName(name), "\""));
   }
-  const SafetensorsFolder::Entry* planes = tensors_->Find(PlanesName(name));
-  const std::vector<int64_t>& shape = planes->tensor->info.shape;
-  QuantizedTensor result;
-  result.n = static_cast<int>(shape[1]);
-  result.k = static_cast<int>(shape[2]) * 32;
+  const LinearSpec& spec = found->second;
+  const QuantizationConfig& quantization = *config_.quantization;
   Pieces pieces;
+  const SafetensorsFolder::Entry* planes = tensors_->Find(PlanesName(name));
   for (int plane = 0; plane < max_bits_; ++plane) {
     RETURN_IF_ERROR(VerifyPart(*planes, plane, parent_bits()));
     pieces.Add(Part(planes->tensor->data, plane, parent_bits()),
                AlignedBytes::kAlignment);
   }
   for (int p = seed_bits(); p <= max_bits_; ++p) {
-    const SafetensorsFolder::Entry* codebook =
-        tensors_->Find(CodebookName(name, p));
-    RETURN_IF_ERROR(VerifyPart(*codebook, 0, 1));
-    pieces.Add(codebook->tensor->data, alignof(Float16));
+    for (const TensorInfo& info : PrecisionTensors(quantization, spec, p)) {
+      const SafetensorsFolder::Entry* entry = tensors_->Find(info.name);
+      RETURN_IF_ERROR(VerifyPart(*entry, 0, 1));
+      pieces.Add(entry->tensor->data, alignof(Float16));
+    }
   }
+  QuantizedTensor result = {.n = spec.n, .k = spec.k};
   const auto placed = pieces.Place(&result.storage);
+  auto next = placed.begin();
   for (int plane = 0; plane < max_bits_; ++plane) {
-    result.planes.push_back(reinterpret_cast<const uint32_t*>(
-        placed[static_cast<size_t>(plane)].data()));
+    result.planes.push_back(
+        reinterpret_cast<const uint32_t*>((next++)->data()));
   }
   for (int p = seed_bits(); p <= max_bits_; ++p) {
-    const auto data = placed[static_cast<size_t>(max_bits_ + p - seed_bits())];
-    RETURN_IF_ERROR(CheckFinite(
-        DType::kF16, data,
-        absl::StrCat(path_, ": tensor \"", CodebookName(name, p), "\"")));
-    result.codebooks.push_back({p,
-                                {reinterpret_cast<const Float16*>(data.data()),
-                                 data.size() / sizeof(Float16)}});
+    std::vector<std::span<const Float16>> values;
+    for (const TensorInfo& info : PrecisionTensors(quantization, spec, p)) {
+      const std::span<const std::byte> data = *next++;
+      RETURN_IF_ERROR(
+          CheckFinite(DType::kF16, data,
+                      absl::StrCat(path_, ": tensor \"", info.name, "\"")));
+      values.push_back(Halves(data));
+    }
+    if (quantization.has_scales()) {
+      result.scales.push_back(
+          {p, quantization.group_size, values[0], values[1]});
+    } else {
+      result.codebooks.push_back({p, values[0]});
+    }
   }
   return result;
 }
@@ -264,13 +280,15 @@ absl::StatusOr<DenseTensor> ParentModelFile::LoadDense(
 }
 
 void ParentModelFile::Release(absl::string_view name) const {
-  std::vector<std::string> names = {std::string(name), PlanesName(name)};
-  for (int p = seed_bits(); p <= max_bits_; ++p) {
-    names.push_back(CodebookName(name, p));
-  }
-  for (const std::string& tensor : names) {
+  const auto drop = [this](absl::string_view tensor) {
     const SafetensorsFolder::Entry* entry = tensors_->Find(tensor);
     if (entry != nullptr) entry->file->mapping().DropPages(entry->tensor->data);
+  };
+  const auto linear = linears_.find(name);
+  if (linear == linears_.end()) return drop(name);
+  for (const auto& tensor :
+       LinearTensors(*config_.quantization, linear->second)) {
+    drop(tensor.info.name);
   }
 }
 

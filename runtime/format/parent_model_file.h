@@ -1,9 +1,10 @@
 // Reader of a parent model folder (FORMAT.md): one n-bit model as bit planes,
-// codebooks for every precision, and the layers that are not quantized.
+// codebooks or scales for every precision, and the layers that are not
+// quantized.
 //
 // Guarantees
-//   1. Planes and codebooks above `max_bits` are never touched: neither read
-//      nor made resident.
+//   1. Planes, codebooks and scales above `max_bits` are never touched: neither
+//      read nor made resident.
 //   2. What a Load call returns has the shape that config.json implies, matches
 //      its checksum, and is finite.
 //   3. Nothing of the input can abort the process; every error names file and
@@ -18,6 +19,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -38,11 +40,13 @@ struct QuantizedTensor {
   int n = 0;                            // output features (rows)
   int k = 0;                            // input features (columns)
   std::vector<const uint32_t*> planes;  // most significant first; max_bits()
-  std::vector<Codebook> codebooks;      // seed_bits() .. max_bits()
+  // One of the two, as the scheme has it; seed_bits() .. max_bits().
+  std::vector<Codebook> codebooks;
+  std::vector<GroupScales> scales;
   AlignedBytes storage;
 
   // Valid while this object is, and is not moved from.
-  QuantizedLinear View() const { return {{planes, n, k}, codebooks}; }
+  QuantizedLinear View() const { return {{planes, n, k}, codebooks, scales}; }
 };
 
 class ParentModelFile {
@@ -69,7 +73,7 @@ class ParentModelFile {
   int max_bits() const { return max_bits_; }
 
   // A quantized layer, by its name without suffix:
-  // "model.layers.0.self_attn.q_proj". DATA_LOSS names plane or codebook.
+  // "model.layers.0.self_attn.q_proj". DATA_LOSS names tensor and plane.
   absl::StatusOr<QuantizedTensor> LoadLinear(absl::string_view name) const;
 
   // A layer that is not quantized: "model.embed_tokens.weight",
@@ -97,7 +101,7 @@ class ParentModelFile {
   const bool verify_checksums_;
   const std::unique_ptr<SafetensorsFolder> tensors_;
   // What CheckTensors() has seen; a file may hold more, which is never loaded.
-  absl::flat_hash_set<std::string> linear_names_;
+  absl::flat_hash_map<std::string, LinearSpec> linears_;
   absl::flat_hash_set<std::string> dense_names_;
 };
 

@@ -1,6 +1,9 @@
 #include "runtime/format/parent_model_layout.h"
 
+#include <utility>
+
 #include "absl/strings/str_cat.h"
+#include "kernels/bit_plane.h"
 #include "kernels/check.h"
 
 namespace anyprec {
@@ -50,14 +53,42 @@ std::string PlanesName(absl::string_view linear) {
   return absl::StrCat(linear, ".qweight");
 }
 
-std::string CodebookName(absl::string_view linear, int precision) {
-  return absl::StrCat(linear, ".lut", precision);
+std::vector<TensorInfo> PrecisionTensors(const QuantizationConfig& quantization,
+                                         const LinearSpec& linear,
+                                         int precision) {
+  if (!quantization.has_scales()) {
+    return {{absl::StrCat(linear.name, ".lut", precision),
+             DType::kF16,
+             {linear.n, int64_t{1} << precision}}};
+  }
+  const int64_t groups = GroupCount(linear.k, quantization.group_size);
+  return {{absl::StrCat(linear.name, ".alpha", precision),
+           DType::kF16,
+           {linear.n, groups, precision}},
+          {absl::StrCat(linear.name, ".beta", precision),
+           DType::kF16,
+           {linear.n, groups}}};
+}
+
+std::vector<SafetensorsWriter::TensorSpec> LinearTensors(
+    const QuantizationConfig& quantization, const LinearSpec& linear) {
+  // I32, not U32: frameworks that lack unsigned types read it too.
+  std::vector<SafetensorsWriter::TensorSpec> tensors = {
+      {{PlanesName(linear.name),
+        DType::kI32,
+        {quantization.parent_bits, linear.n, linear.k / 32}},
+       quantization.parent_bits}};
+  for (int p = quantization.seed_bits; p <= quantization.parent_bits; ++p) {
+    for (TensorInfo& info : PrecisionTensors(quantization, linear, p)) {
+      tensors.push_back({std::move(info), 1});
+    }
+  }
+  return tensors;
 }
 
 std::vector<SafetensorsWriter::TensorSpec> ParentModelTensors(
     const ModelConfig& config) {
   ANYPREC_CHECK(config.quantization.has_value());
-  const QuantizationConfig& quantization = *config.quantization;
   std::vector<SafetensorsWriter::TensorSpec> tensors;
   for (int layer = 0; layer <= config.num_layers; ++layer) {
     for (TensorInfo& info : DenseTensorSpecs(config, layer)) {
@@ -65,16 +96,8 @@ std::vector<SafetensorsWriter::TensorSpec> ParentModelTensors(
     }
     if (layer == config.num_layers) break;
     for (const LinearSpec& linear : LinearSpecs(config, layer)) {
-      // I32, not U32: frameworks that lack unsigned types read it too.
-      tensors.push_back({{PlanesName(linear.name),
-                          DType::kI32,
-                          {quantization.parent_bits, linear.n, linear.k / 32}},
-                         quantization.parent_bits});
-      for (int p = quantization.seed_bits; p <= quantization.parent_bits; ++p) {
-        tensors.push_back({{CodebookName(linear.name, p),
-                            DType::kF16,
-                            {linear.n, int64_t{1} << p}},
-                           1});
+      for (auto& tensor : LinearTensors(*config.quantization, linear)) {
+        tensors.push_back(std::move(tensor));
       }
     }
   }

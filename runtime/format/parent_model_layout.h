@@ -35,12 +35,21 @@ std::vector<LinearSpec> LinearSpecs(const ModelConfig& config, int layer);
 // REQUIRES: config.quantization.
 std::vector<TensorInfo> DenseTensorSpecs(const ModelConfig& config, int layer);
 
-// "<name>.qweight", "<name>.lut4".
+// "<name>.qweight".
 std::string PlanesName(absl::string_view linear);
-std::string CodebookName(absl::string_view linear, int precision);
 
-// All tensors of the model in file order, with a checksum for each plane,
-// each codebook and each dense tensor.
+// What a linear layer has beside its planes, and for `precision` alone:
+// "<name>.lut4", or "<name>.alpha4" and "<name>.beta4". All are fp16.
+std::vector<TensorInfo> PrecisionTensors(const QuantizationConfig& quantization,
+                                         const LinearSpec& linear,
+                                         int precision);
+
+// All tensors of a linear layer in file order.
+std::vector<SafetensorsWriter::TensorSpec> LinearTensors(
+    const QuantizationConfig& quantization, const LinearSpec& linear);
+
+// All tensors of the model in file order, with a checksum for each plane
+// and for each other tensor.
 // REQUIRES: config.quantization.
 std::vector<SafetensorsWriter::TensorSpec> ParentModelTensors(
     const ModelConfig& config);

@@ -21,9 +21,9 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "kernels/bit_plane.h"
 #include "kernels/check.h"
 #include "kernels/status_macros.h"
-#include "kernels/types.h"
 #include "nlohmann/json.hpp"
 #include "runtime/format/crc32c.h"
 #include "runtime/format/file_writer.h"
@@ -75,6 +75,23 @@ std::optional<absl::string_view> UnsealLine(absl::string_view line) {
   const absl::string_view text = line.substr(kSealBytes);
   if (absl::StrCat(line, "\n") != SealLine(text)) return std::nullopt;
   return text;
+}
+
+// What a layer has for one precision, in the order of PrecisionTensors().
+struct PrecisionValues {
+  int precision = 0;
+  int group_size = -1;
+  std::vector<std::span<const Float16>> tensors;
+};
+
+PrecisionValues ValuesOf(const Codebook& codebook) {
+  return {.precision = codebook.precision, .tensors = {codebook.data}};
+}
+
+PrecisionValues ValuesOf(const GroupScales& scales) {
+  return {.precision = scales.precision,
+          .group_size = scales.group_size,
+          .tensors = {scales.alpha, scales.beta}};
 }
 
 }  // namespace
@@ -243,11 +260,9 @@ std::vector<std::string> ParentModelWriter::TensorNames(int layer) const {
     names.push_back(std::move(info.name));
   }
   if (layer == config_.num_layers) return names;
-  const QuantizationConfig& quantization = *config_.quantization;
   for (const LinearSpec& linear : LinearSpecs(config_, layer)) {
-    names.push_back(PlanesName(linear.name));
-    for (int p = quantization.seed_bits; p <= quantization.parent_bits; ++p) {
-      names.push_back(CodebookName(linear.name, p));
+    for (auto& tensor : LinearTensors(*config_.quantization, linear)) {
+      names.push_back(std::move(tensor.info.name));
     }
   }
   return names;
@@ -261,14 +276,20 @@ absl::Status ParentModelWriter::WriteLinear(absl::string_view name,
   const QuantizationConfig& quantization = *config_.quantization;
   const auto planes = static_cast<size_t>(quantization.parent_bits);
   const size_t precisions = planes - quantization.seed_bits + 1;
+  const bool scales = quantization.has_scales();
+  const size_t codebooks_needed = scales ? 0 : precisions;
+  const size_t scales_needed = scales ? precisions : 0;
   const BitPlaneMatrix& matrix = linear.matrix;
   if (matrix.n != spec.n || matrix.k != spec.k ||
-      matrix.planes.size() != planes || linear.codebooks.size() != precisions) {
+      matrix.planes.size() != planes ||
+      linear.codebooks.size() != codebooks_needed ||
+      linear.scales.size() != scales_needed) {
     return absl::InvalidArgumentError(absl::StrCat(
         output_, ": layer \"", name, "\" has ", matrix.planes.size(),
-        " planes of [", matrix.n, ", ", matrix.k, "] and ",
-        linear.codebooks.size(), " codebooks, needed are ", planes, " of [",
-        spec.n, ", ", spec.k, "] and ", precisions));
+        " planes of [", matrix.n, ", ", matrix.k, "], ",
+        linear.codebooks.size(), " codebooks and ", linear.scales.size(),
+        " sets of scales, needed are ", planes, " of [", spec.n, ", ", spec.k,
+        "], ", codebooks_needed, " and ", scales_needed));
   }
   const size_t words = static_cast<size_t>(spec.n) * matrix.words_per_row();
   for (const uint32_t* plane : matrix.planes) {
@@ -276,21 +297,37 @@ absl::Status ParentModelWriter::WriteLinear(absl::string_view name,
                                      std::as_bytes(std::span(plane, words))));
   }
   for (size_t i = 0; i < precisions; ++i) {
-    const Codebook& codebook = linear.codebooks[i];
     const int p = quantization.seed_bits + static_cast<int>(i);
-    const std::string where =
-        absl::StrCat(output_, ": tensor \"", CodebookName(name, p), "\"");
-    const size_t centroids = static_cast<size_t>(spec.n) << p;
-    if (codebook.precision != p || codebook.data.size() != centroids) {
+    const PrecisionValues values =
+        scales ? ValuesOf(linear.scales[i]) : ValuesOf(linear.codebooks[i]);
+    if (values.precision != p || values.group_size != quantization.group_size) {
       return absl::InvalidArgumentError(absl::StrCat(
-          where, ": ", codebook.data.size(), " centroids of ",
-          codebook.precision, " bits, needed are ", centroids, " of ", p));
+          output_, ": layer \"", name, "\" has values for ", values.precision,
+          " bits and groups of ", values.group_size, ", needed are ", p,
+          " and ", quantization.group_size));
     }
-    const auto bytes = std::as_bytes(codebook.data);
-    RETURN_IF_ERROR(CheckFinite(DType::kF16, bytes, where));
-    RETURN_IF_ERROR(tensors_->Append(CodebookName(name, p), bytes));
+    const std::vector<TensorInfo> infos =
+        PrecisionTensors(quantization, spec, p);
+    for (size_t tensor = 0; tensor < infos.size(); ++tensor) {
+      RETURN_IF_ERROR(WriteHalves(infos[tensor], values.tensors[tensor]));
+    }
   }
   return absl::OkStatus();
+}
+
+absl::Status ParentModelWriter::WriteHalves(const TensorInfo& info,
+                                            std::span<const Float16> values) {
+  const std::string where =
+      absl::StrCat(output_, ": tensor \"", info.name, "\"");
+  const int64_t needed = *NumElements(info.shape);
+  if (static_cast<int64_t>(values.size()) != needed) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(where, " has ", values.size(), " values, needed are ",
+                     needed, " for ", ShapeToString(info.shape)));
+  }
+  const auto bytes = std::as_bytes(values);
+  RETURN_IF_ERROR(CheckFinite(DType::kF16, bytes, where));
+  return tensors_->Append(info.name, bytes);
 }
 
 absl::Status ParentModelWriter::WriteDense(absl::string_view name,

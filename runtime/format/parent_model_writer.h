@@ -38,9 +38,11 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "kernels/backend.h"
+#include "kernels/types.h"
 #include "runtime/format/checkpoint.h"
 #include "runtime/format/parent_model_layout.h"
 #include "runtime/format/safetensors_writer.h"
+#include "runtime/format/tensor.h"
 #include "runtime/model/model_config.h"
 
 namespace anyprec {
@@ -83,9 +85,10 @@ class ParentModelWriter {
   // The note that came with it: lets a resumed run report on all layers.
   const std::string& Note(int layer) const { return notes_.at(layer); }
 
-  // All planes and codebooks of a layer: parent_bits planes [n, k / 32],
-  // codebooks of seed_bits .. parent_bits. INVALID_ARGUMENT for another shape
-  // than the config's, or a centroid that is not finite.
+  // All of a layer: parent_bits planes [n, k / 32], and codebooks or scales of
+  // seed_bits .. parent_bits, as the config's scheme has them.
+  // INVALID_ARGUMENT for another shape than the config's; DATA_LOSS for a value
+  // that is not finite.
   absl::Status WriteLinear(absl::string_view name,
                            const QuantizedLinear& linear);
 
@@ -121,6 +124,8 @@ class ParentModelWriter {
   absl::Status CheckAllCommitted() const;
   absl::Status MoveIntoOutput();
   absl::Status RenameToOutput();
+  absl::Status WriteHalves(const TensorInfo& info,
+                           std::span<const Float16> values);
   // Names of all tensors of a layer.
   std::vector<std::string> TensorNames(int layer) const;
 

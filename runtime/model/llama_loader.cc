@@ -10,33 +10,40 @@
 #include "absl/memory/memory.h"
 #include "absl/strings/str_cat.h"
 #include "kernels/status_macros.h"
+#include "runtime/format/parent_model_layout.h"
+#include "runtime/format/tensor.h"
 #include "runtime/model/rope.h"
 
 namespace anyprec {
 namespace {
 
-// The least that a backend can keep the weights in: blocks as planes and
-// codebooks, the embedding and an lm_head as int8; all in 16 bits where the
-// model is not quantized.
+// The least that a backend can keep the weights in: blocks as planes with
+// codebooks or scales, the embedding and an lm_head as int8; all in 16 bits
+// where the model is not quantized.
 size_t LeastWeightBytes(const WeightSource& source) {
   const ModelConfig& config = source.config();
   const size_t hidden = config.hidden_size, inner = config.intermediate_size;
   const size_t q_size = config.num_heads * config.head_dim;
   const size_t kv_size = config.num_kv_heads * config.head_dim;
   // Of the layers of a block, without norms.
-  const size_t rows = q_size + 2 * kv_size + hidden + 2 * inner + hidden;
   const size_t weights = hidden * (2 * q_size + 2 * kv_size + 3 * inner);
   const size_t dense =
       hidden * config.vocab_size * (source.HasLmHead() ? 2 : 1);
   if (source.max_bits() == kUnquantizedBits) {
     return 2 * (config.num_layers * weights + dense);
   }
-  size_t centroids = 0;  // of a row
-  for (int bits = source.min_bits(); bits <= source.max_bits(); ++bits) {
-    centroids += size_t{1} << bits;
+  size_t block_bytes = weights * source.max_bits() / 8;
+  // Random weights have no such config, and codebooks.
+  const QuantizationConfig quantization =
+      config.quantization.value_or(QuantizationConfig());
+  for (const LinearSpec& spec : LinearSpecs(config, 0)) {
+    for (int bits = source.min_bits(); bits <= source.max_bits(); ++bits) {
+      for (const TensorInfo& info :
+           PrecisionTensors(quantization, spec, bits)) {
+        block_bytes += *NumBytes(info.dtype, info.shape);
+      }
+    }
   }
-  const size_t block_bytes =
-      weights * source.max_bits() / 8 + rows * centroids * sizeof(Float16);
   return config.num_layers * block_bytes + dense;
 }
 

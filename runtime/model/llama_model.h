@@ -25,7 +25,7 @@
 namespace anyprec {
 
 struct LoadOptions {
-  int max_bits = kMaxBits;  // planes and codebooks above are never read
+  int max_bits = kMaxBits;  // what is above is never read
   // Positions that the rotary table covers: the longest context to be served.
   // 0: the model's max_position_embeddings.
   int max_context_tokens = 0;
@@ -88,7 +88,7 @@ class LlamaModel {
   KvLayout KvLayoutFor(int block_tokens, int num_blocks) const;
 
   // Bytes of weights that decoding one token at `bits` reads: planes, codebooks
-  // and lm_head; one embedding row is left out.
+  // or scales, and lm_head; one embedding row is left out.
   size_t WeightBytesRead(int bits) const;
   // Bytes of weights in the backend's memory, all precisions together.
   size_t WeightBytesResident() const;

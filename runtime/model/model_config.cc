@@ -17,6 +17,10 @@ namespace {
 
 using nlohmann::json;
 
+// Of a layer. Far above any model's, and low enough that products of two stay
+// within 48 bits and per-layer bookkeeping within a few MB.
+constexpr int64_t kMaxWidth = 1 << 20;
+
 // Reads fields of one JSON object, by name, with messages that name them. An
 // absent or null field takes the given default.
 class Fields {
@@ -193,13 +197,13 @@ absl::Status ParseQuantization(const Fields& fields, absl::string_view source,
     return inner.Missing("quant_method", "\"anyprec\"");
   }
   RETURN_IF_ERROR(inner.RequireOnly("quant_method", "anyprec"));
-  if (inner.Find("scheme") == nullptr) return inner.Missing("scheme", "\"iu\"");
-  RETURN_IF_ERROR(inner.RequireOnly("scheme", "iu"));
-  // Codebooks span whole rows, which a group size of -1 says.
-  RETURN_IF_ERROR(inner.RequireOnly("group_size", -1));
+  if (inner.Find("scheme") == nullptr) {
+    return inner.Missing("scheme", "\"iu\" or \"bcq\"");
+  }
   QuantizationConfig quantization;
   quantization.lm_head = "fp16";
   RETURN_IF_ERROR(inner.Read("scheme", &quantization.scheme));
+  RETURN_IF_ERROR(inner.Read("group_size", &quantization.group_size));
   RETURN_IF_ERROR(inner.ReadRequired("seed_bits", &quantization.seed_bits));
   RETURN_IF_ERROR(inner.ReadRequired("parent_bits", &quantization.parent_bits));
   RETURN_IF_ERROR(inner.Read("sensitivity", &quantization.sensitivity));
@@ -274,15 +278,34 @@ absl::Status ValidateRopeScaling(const Llama3RopeScaling& scaling,
                     std::numeric_limits<int>::max());
 }
 
+absl::Status ValidateScheme(const QuantizationConfig& quantization,
+                            absl::string_view source) {
+  if (quantization.has_scales()) {
+    // A group is a whole number of a plane's words. One of the widest row is
+    // the largest that makes a difference.
+    RETURN_IF_ERROR(CheckRange(source, "quantization_config.group_size",
+                               quantization.group_size, 32, kMaxWidth));
+    return CheckMultiple(source, "quantization_config.group_size",
+                         quantization.group_size, 32);
+  }
+  if (quantization.scheme != "iu") {
+    return absl::UnimplementedError(absl::StrCat(
+        source, ": quantization_config.scheme is \"", quantization.scheme,
+        "\", supported is \"iu\" or \"bcq\""));
+  }
+  if (quantization.group_size != -1) {
+    return absl::UnimplementedError(absl::StrCat(
+        source, ": quantization_config.group_size is ", quantization.group_size,
+        ", supported is -1 where scheme is \"iu\""));
+  }
+  return absl::OkStatus();
+}
+
 // What bit planes need on top of a valid model.
 absl::Status ValidateQuantization(const ModelConfig& config,
                                   absl::string_view source) {
   const QuantizationConfig& quantization = *config.quantization;
-  if (quantization.scheme != "iu") {
-    return absl::UnimplementedError(
-        absl::StrCat(source, ": quantization scheme is \"", quantization.scheme,
-                     "\", supported is \"iu\""));
-  }
+  RETURN_IF_ERROR(ValidateScheme(quantization, source));
   if (quantization.lm_head != "fp16" && quantization.lm_head != "int8") {
     return absl::InvalidArgumentError(
         absl::StrCat(source, ": quantization_config.lm_head is \"",
@@ -377,7 +400,7 @@ std::string ModelConfigToJson(const ModelConfig& config) {
         {"scheme", config.quantization->scheme},
         {"seed_bits", config.quantization->seed_bits},
         {"parent_bits", config.quantization->parent_bits},
-        {"group_size", -1},  // one codebook for a whole row
+        {"group_size", config.quantization->group_size},
         {"sensitivity", config.quantization->sensitivity},
         {"lm_head", config.quantization->lm_head},
         {"tool_version", config.quantization->tool_version},
@@ -390,9 +413,7 @@ std::string ModelConfigToJson(const ModelConfig& config) {
 
 absl::Status ValidateModelConfig(const ModelConfig& config,
                                  absl::string_view source) {
-  // Far above any model, and low enough that products of two stay within 48
-  // bits and per-layer bookkeeping within a few MB.
-  constexpr int64_t kMaxWidth = 1 << 20;
+  // Far above any model, as kMaxWidth is.
   constexpr int64_t kMaxVocabulary = 1 << 24;
   constexpr int64_t kMaxLayers = 1024;
   // A table of angles is kept for each position.

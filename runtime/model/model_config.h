@@ -23,12 +23,19 @@ struct Llama3RopeScaling {
 
 // How the linear layers of a parent model were quantized.
 struct QuantizationConfig {
-  std::string scheme;  // "iu": codebooks refined by incremental upscaling
+  // "iu": codebooks refined by incremental upscaling (Any-Precision LLM);
+  // "bcq": scales of each group of columns (AnyBCQ).
+  std::string scheme;
   int seed_bits = 0;
   int parent_bits = 0;
+  // Columns that share scales, a multiple of 32; -1 for "iu", whose codebooks
+  // span whole rows.
+  int group_size = -1;
   std::string sensitivity;
   std::string lm_head;  // "fp16" or "int8"
   std::string tool_version;
+
+  bool has_scales() const { return scheme == "bcq"; }
 };
 
 struct ModelConfig {

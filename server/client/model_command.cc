@@ -40,6 +40,7 @@ nlohmann::json ModelToJson(const v1::GetModelResponse& response) {
        {{"scheme", model.quantization().scheme()},
         {"seed_bits", model.quantization().seed_bits()},
         {"parent_bits", model.quantization().parent_bits()},
+        {"group_size", model.quantization().group_size()},
         {"sensitivity", model.quantization().sensitivity()},
         {"lm_head", model.quantization().lm_head()}}},
       {"precisions", std::move(precisions)},

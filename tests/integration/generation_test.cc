@@ -341,6 +341,8 @@ TEST_F(GenerationTest, GetModelTellsWhatEachPrecisionCosts) {
   EXPECT_EQ(model.shape().hidden_size(), 128);
   EXPECT_EQ(model.quantization().seed_bits(), 3);
   EXPECT_EQ(model.quantization().parent_bits(), 8);
+  EXPECT_EQ(model.quantization().scheme(), "iu");
+  EXPECT_EQ(model.quantization().group_size(), -1);
   EXPECT_EQ(model.max_context_tokens(), 512);
   EXPECT_TRUE(model.has_tokenizer());
   EXPECT_FALSE(model.has_chat_template());

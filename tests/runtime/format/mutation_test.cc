@@ -153,11 +153,21 @@ void LoadAll(const ParentModelFile& file) {
   }
 }
 
-TEST(MutationTest, ParentModelTensors) {
+// The golden folders of both schemes.
+class ParentMutationTest : public testing::TestWithParam<const char*> {
+ protected:
+  std::string Golden(absl::string_view file) {
+    return ReadBytes(TestData(absl::StrCat(GetParam(), "/", file)));
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(BothSchemes, ParentMutationTest,
+                         testing::Values("parent-model", "parent-model-bcq"));
+
+TEST_P(ParentMutationTest, Tensors) {
   const ScratchFolder folder;
-  const std::string whole =
-      ReadBytes(TestData("parent-model/model.safetensors"));
-  folder.Write("config.json", ReadBytes(TestData("parent-model/config.json")));
+  const std::string whole = Golden("model.safetensors");
+  folder.Write("config.json", Golden("config.json"));
   Mutator mutator(3);
   int opened = 0;
   for (int i = 0; i < kMutations; ++i) {
@@ -173,11 +183,10 @@ TEST(MutationTest, ParentModelTensors) {
   EXPECT_GT(opened, 0);
 }
 
-TEST(MutationTest, ParentModelConfigurations) {
+TEST_P(ParentMutationTest, Configurations) {
   const ScratchFolder folder;
-  const std::string whole = ReadBytes(TestData("parent-model/config.json"));
-  folder.Write("model.safetensors",
-               ReadBytes(TestData("parent-model/model.safetensors")));
+  const std::string whole = Golden("config.json");
+  folder.Write("model.safetensors", Golden("model.safetensors"));
   Mutator mutator(4);
   int opened = 0;
   for (int i = 0; i < kMutations; ++i) {

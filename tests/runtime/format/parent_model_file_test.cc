@@ -16,8 +16,8 @@ constexpr char kLayer[] = "model.layers.0.mlp.down_proj";
 
 class ParentModelFileTest : public testing::Test {
  protected:
-  ParentModelFileTest() {
-    const absl::Status written = WriteTinyParent(model_, TinyParentConfig());
+  explicit ParentModelFileTest(const ModelConfig& config = TinyParentConfig()) {
+    const absl::Status written = WriteTinyParent(model_, config);
     EXPECT_TRUE(written.ok()) << written;
   }
 
@@ -58,6 +58,11 @@ class ParentModelFileTest : public testing::Test {
   const std::string model_ = folder_.File("pm");
 };
 
+class BcqParentModelFileTest : public ParentModelFileTest {
+ protected:
+  BcqParentModelFileTest() : ParentModelFileTest(TinyBcqParentConfig()) {}
+};
+
 TEST_F(ParentModelFileTest, LoadsPlanesAndCodebooksOfALayer) {
   const auto file = Open();
   ASSERT_TRUE(file.ok()) << file.status();
@@ -78,6 +83,30 @@ TEST_F(ParentModelFileTest, LoadsPlanesAndCodebooksOfALayer) {
   }
   // Straight from the file: nothing was copied.
   EXPECT_TRUE(layer->storage.span().empty());
+  (*file)->Release(kLayer);
+  const auto again = (*file)->LoadLinear(kLayer);
+  ASSERT_TRUE(again.ok()) << again.status();
+}
+
+TEST_F(BcqParentModelFileTest, LoadsPlanesAndScalesOfALayer) {
+  const auto file = Open();
+  ASSERT_TRUE(file.ok()) << file.status();
+  const auto layer = (*file)->LoadLinear(kLayer);
+  ASSERT_TRUE(layer.ok()) << layer.status();
+  const QuantizedLinear view = layer->View();
+  EXPECT_EQ(view.matrix.n, 32);
+  EXPECT_EQ(view.matrix.k, 96);
+  ASSERT_EQ(view.matrix.planes.size(), 3u);
+  EXPECT_TRUE(view.codebooks.empty());
+  ASSERT_EQ(view.scales.size(), 2u);
+  for (size_t i = 0; i < 2; ++i) {
+    const GroupScales& scales = view.scales[i];
+    EXPECT_EQ(scales.precision, static_cast<int>(2 + i));
+    EXPECT_EQ(scales.group_size, 64);
+    EXPECT_EQ(scales.alpha.size(), 32 * 2 * (2 + i));
+    EXPECT_EQ(scales.beta.size(), 32u * 2);
+  }
+  EXPECT_EQ(view.max_precision(), 3);
   (*file)->Release(kLayer);
   const auto again = (*file)->LoadLinear(kLayer);
   ASSERT_TRUE(again.ok()) << again.status();
@@ -127,6 +156,64 @@ TEST_F(ParentModelFileTest, PlanesAndCodebooksAboveMaxBitsAreNotTouched) {
   const auto all = Open(3);
   ASSERT_TRUE(all.ok()) << all.status();
   EXPECT_FALSE((*all)->LoadLinear(kLayer).ok());
+}
+
+TEST_F(BcqParentModelFileTest, ScalesAboveMaxBitsAreNotTouched) {
+  Damage("model.layers.0.mlp.down_proj.alpha3", 0, Bytes<uint16_t>(0x7e00));
+  Damage("model.layers.0.mlp.down_proj.beta3", 0, Bytes<uint16_t>(0x7e00));
+  const auto low = Open(2);
+  ASSERT_TRUE(low.ok()) << low.status();
+  const auto layer = (*low)->LoadLinear(kLayer);
+  ASSERT_TRUE(layer.ok()) << layer.status();
+  EXPECT_EQ(layer->planes.size(), 2u);
+  EXPECT_EQ(layer->scales.size(), 1u);
+  const auto all = Open(3);
+  ASSERT_TRUE(all.ok()) << all.status();
+  EXPECT_FALSE((*all)->LoadLinear(kLayer).ok());
+}
+
+TEST_F(BcqParentModelFileTest, DamageAndValuesThatAreNotFiniteAreNamed) {
+  const std::string whole = ReadBytes(tensors());
+  for (const std::string tensor :
+       {"mlp.down_proj.alpha2", "mlp.down_proj.beta3"}) {
+    folder_.Write("pm/model.safetensors", whole);
+    Damage("model.layers.0." + tensor, 6, Bytes<uint16_t>(0x7e00));
+    const auto checked = Open();
+    ASSERT_TRUE(checked.ok()) << checked.status();
+    ExpectError((*checked)->LoadLinear(kLayer).status(),
+                absl::StatusCode::kDataLoss, {tensor + "\": CRC-32C"});
+    const auto unchecked = ParentModelFile::Open(
+        model_, {.max_bits = 8, .verify_checksums = false});
+    ASSERT_TRUE(unchecked.ok()) << unchecked.status();
+    ExpectError((*unchecked)->LoadLinear(kLayer).status(),
+                absl::StatusCode::kDataLoss, {tensor + "\": element 3 is NaN"});
+  }
+}
+
+TEST_F(BcqParentModelFileTest, WrongShapesAndMissingScalesAreNamed) {
+  const std::string whole = ReadBytes(tensors());
+  const struct {
+    std::string from, to, part;
+  } cases[] = {
+      {"\"shape\":[32,2,3]", "\"shape\":[32,3,2]",
+       "mlp.down_proj.alpha3\" is F16 [32, 3, 2], needed is F16 [32, 2, 3]"},
+      {"\"shape\":[32,2]", "\"shape\":[2,32]",
+       "beta2\" is F16 [2, 32], needed is F16 [32, 2]"},
+      {"\"model.layers.0.mlp.down_proj.beta3\":{",
+       "\"model.layers.0.mlp.down_proj.betaX\":{",
+       "tensor \"model.layers.0.mlp.down_proj.beta3\" is missing, needed is "
+       "F16 [32, 2]"},
+  };
+  for (const auto& test : cases) {
+    folder_.Write("pm/model.safetensors", whole);
+    ReplaceIn("model.safetensors", test.from, test.to);
+    ExpectError(Open().status(), absl::StatusCode::kDataLoss, {test.part});
+  }
+  // Tensors that belong to another group size than config.json's.
+  folder_.Write("pm/model.safetensors", whole);
+  ReplaceIn("config.json", "\"group_size\": 64", "\"group_size\": 32");
+  ExpectError(Open().status(), absl::StatusCode::kDataLoss,
+              {"is F16 [32, 2, 2], needed is F16 [32, 3, 2]"});
 }
 
 TEST_F(ParentModelFileTest, DamageIsReportedWithPlaneAndChecksums) {
@@ -264,6 +351,27 @@ TEST_F(ParentModelFileTest, TheGoldenFolderReadsAndIsWrittenByteForByte) {
   EXPECT_EQ(CodeAt(view.matrix, 2, 0, 5), 3);
   EXPECT_EQ(ToFloat(view.codebooks[1].data[6]), 1.359375f);
   EXPECT_EQ(ToFloat(view.codebooks[0].data[3]), 1.734375f);
+}
+
+TEST_F(BcqParentModelFileTest, TheGoldenFolderReadsAndIsWrittenByteForByte) {
+  EXPECT_EQ(ReadBytes(tensors()),
+            ReadBytes(TestData("parent-model-bcq/model.safetensors")));
+  EXPECT_EQ(ReadBytes(model_ + "/config.json"),
+            ReadBytes(TestData("parent-model-bcq/config.json")));
+  const auto golden = ParentModelFile::Open(TestData("parent-model-bcq"), {});
+  ASSERT_TRUE(golden.ok()) << golden.status();
+  const auto layer = (*golden)->LoadLinear(kLayer);
+  ASSERT_TRUE(layer.ok()) << layer.status();
+  const QuantizedLinear view = layer->View();
+  // Row 0, column 70, as FORMAT.md works it out: group 1, of two.
+  EXPECT_EQ(CodeAt(view.matrix, 3, 0, 70), 3);
+  EXPECT_EQ(CodeAt(view.matrix, 2, 0, 70), 1);
+  const GroupScales& two = view.scales[0];
+  const GroupScales& three = view.scales[1];
+  EXPECT_EQ(BinaryCodedWeight(3, three.alpha.subspan(3, 3), three.beta[1]),
+            6.1875f);
+  EXPECT_EQ(BinaryCodedWeight(1, two.alpha.subspan(2, 2), two.beta[1]),
+            7.03125f);
 }
 
 }  // namespace

@@ -277,6 +277,50 @@ TEST(ParentModelWriterTest, ValuesThatDoNotFitAreRefused) {
               {"\"model.layers.0.mlp.up_proj\" has 0 planes", "3 of [32, 32]"});
 }
 
+// A layer as up_proj of TinyBcqParentConfig(), all zero.
+struct ZeroLayer {
+  const std::vector<uint32_t> words = std::vector<uint32_t>(96);
+  const std::vector<const uint32_t*> planes =
+      std::vector<const uint32_t*>(3, words.data());
+  std::vector<Float16> alpha = std::vector<Float16>(96 * 3);
+  const std::vector<Float16> beta = std::vector<Float16>(96);
+
+  std::vector<GroupScales> Scales(int group_size) const {
+    const std::span<const Float16> all = alpha;
+    return {{2, group_size, all.first(96 * 2), beta},
+            {3, group_size, all, beta}};
+  }
+  absl::Status Write(const std::vector<Codebook>& codebooks,
+                     const std::vector<GroupScales>& scales) const {
+    const ScratchFolder folder;
+    const auto writer =
+        ParentModelWriter::Open(folder.File("m"), TinyBcqParentConfig(), {});
+    EXPECT_TRUE(writer.ok()) << writer.status();
+    return (*writer)->WriteLinear("model.layers.0.mlp.up_proj",
+                                  {{planes, 96, 32}, codebooks, scales});
+  }
+};
+
+TEST(ParentModelWriterTest, ScalesThatDoNotFitAreRefused) {
+  constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
+  ZeroLayer layer;
+  EXPECT_TRUE(layer.Write({}, layer.Scales(64)).ok());
+  ExpectError(layer.Write({{2, layer.alpha}, {3, layer.alpha}}, {}), kInvalid,
+              {"up_proj\" has 3 planes of [96, 32], 2 codebooks and 0 sets",
+               "needed are 3 of [96, 32], 0 and 2"});
+  ExpectError(layer.Write({}, layer.Scales(32)), kInvalid,
+              {"up_proj\" has values for 2 bits and groups of 32, needed are 2 "
+               "and 64"});
+  std::vector<GroupScales> scales = layer.Scales(64);
+  scales[1].alpha = scales[0].alpha;
+  ExpectError(
+      layer.Write({}, scales), kInvalid,
+      {"up_proj.alpha3\" has 192 values, needed are 288 for [96, 1, 3]"});
+  layer.alpha[5].bits = 0x7c00;
+  ExpectError(layer.Write({}, layer.Scales(64)), absl::StatusCode::kDataLoss,
+              {"up_proj.alpha2\": element 5 is infinite"});
+}
+
 TEST(ParentModelWriterTest, ShapesThatPlanesCannotHoldAreRefused) {
   const ScratchFolder folder;
   ModelConfig config = TinyParentConfig();

@@ -139,6 +139,14 @@ ModelConfig TinyParentConfig() {
   return config;
 }
 
+ModelConfig TinyBcqParentConfig() {
+  ModelConfig config = TinyParentConfig();
+  config.intermediate_size = 96;
+  config.quantization->scheme = "bcq";
+  config.quantization->group_size = 64;
+  return config;
+}
+
 namespace {
 
 // A stream of numbers that a tensor's name determines.
@@ -173,18 +181,29 @@ absl::Status WriteLinear(const LinearSpec& spec,
     for (size_t i = 0; i < words; ++i) words_of_plane.push_back(stream.Next());
   }
   for (const auto& plane : planes) pointers.push_back(plane.data());
-  std::vector<std::vector<Float16>> centroids;
-  std::vector<Codebook> codebooks;
-  for (int p = quantization.seed_bits; p <= quantization.parent_bits; ++p) {
-    std::vector<Float16>& values = centroids.emplace_back();
-    for (int i = 0; i < spec.n << p; ++i) {
-      values.push_back(ToFloat16(stream.NextFloat()));
+  std::vector<std::vector<Float16>> values;
+  values.reserve(2 * kMaxBits);  // the views below stay
+  const auto next = [&](int64_t count) -> std::span<const Float16> {
+    std::vector<Float16>& halves = values.emplace_back();
+    for (int64_t i = 0; i < count; ++i) {
+      halves.push_back(ToFloat16(stream.NextFloat()));
     }
-  }
+    return halves;
+  };
+  std::vector<Codebook> codebooks;
+  std::vector<GroupScales> scales;
   for (int p = quantization.seed_bits; p <= quantization.parent_bits; ++p) {
-    codebooks.push_back({p, centroids[p - quantization.seed_bits]});
+    if (!quantization.has_scales()) {
+      codebooks.push_back({p, next(int64_t{spec.n} << p)});
+      continue;
+    }
+    const int64_t groups =
+        int64_t{spec.n} * GroupCount(spec.k, quantization.group_size);
+    const std::span<const Float16> alpha = next(groups * p);
+    scales.push_back({p, quantization.group_size, alpha, next(groups)});
   }
-  return writer.WriteLinear(spec.name, {{pointers, spec.n, spec.k}, codebooks});
+  return writer.WriteLinear(spec.name,
+                            {{pointers, spec.n, spec.k}, codebooks, scales});
 }
 
 absl::Status WriteDense(const TensorInfo& spec, ParentModelWriter& writer) {
@@ -233,6 +252,25 @@ absl::Status WriteTinyParent(const std::string& output,
         writer->CommitLayer(layer, absl::StrCat("note ", layer, "\n%")));
   }
   return commits == 0 ? absl::OkStatus() : writer->Finish();
+}
+
+float WeightAt(const QuantizedLinear& linear, int precision, int row,
+               int column) {
+  const int code = CodeAt(linear.matrix, precision, row, column);
+  if (linear.scales.empty()) {
+    const Codebook& codebook =
+        linear.codebooks[precision - linear.codebooks[0].precision];
+    return ToFloat(
+        codebook.data[(static_cast<size_t>(row) << precision) + code]);
+  }
+  const GroupScales& scales =
+      linear.scales[precision - linear.scales[0].precision];
+  const int groups = GroupCount(linear.matrix.k, scales.group_size);
+  const size_t group =
+      static_cast<size_t>(row) * groups + column / scales.group_size;
+  return BinaryCodedWeight(code,
+                           scales.alpha.subspan(group * precision, precision),
+                           scales.beta[group]);
 }
 
 }  // namespace anyprec

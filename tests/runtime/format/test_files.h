@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "kernels/backend.h"
 #include "runtime/model/model_config.h"
 
 namespace anyprec {
@@ -97,6 +98,9 @@ class GgufBuilder {
 
 // A valid parent-model configuration: one layer, 2..3 bits, tied, int8 lm_head.
 ModelConfig TinyParentConfig();
+// The same with scales: rows of down_proj have a group of 64 columns and one of
+// 32, all others one of 32.
+ModelConfig TinyBcqParentConfig();
 
 // Fills `output` with a model of `config` whose contents depend on the names
 // only. Stops, as if killed, after `commits` layers, if that many are left.
@@ -105,6 +109,11 @@ absl::Status WriteTinyParent(const std::string& output,
                              absl::string_view fingerprint = "",
                              int64_t max_shard_bytes = 5'000'000'000,
                              bool overwrite = false);
+
+// W[row, column] of a layer that offers consecutive precisions, by what
+// FORMAT.md says.
+float WeightAt(const QuantizedLinear& linear, int precision, int row,
+               int column);
 
 }  // namespace anyprec
 

@@ -78,22 +78,27 @@ TEST(ModelConfigTest, Llama3ScalingIsReadUnderEitherName) {
 
 TEST(ModelConfigTest, WhatIsWrittenIsReadBack) {
   auto config = *SyntheticModelConfig("llama-3.1-8b");
-  config.quantization =
-      QuantizationConfig{"iu", 3, 8, "activation", "int8", "1"};
-  const std::string json = ModelConfigToJson(config);
-  const auto again = ParseModelConfig(json, "f");
-  ASSERT_TRUE(again.ok()) << again.status();
-  EXPECT_EQ(ModelConfigToJson(*again), json);
-  EXPECT_EQ(again->eos_token_ids, config.eos_token_ids);
-  ASSERT_TRUE(again->quantization.has_value());
-  EXPECT_EQ(again->quantization->parent_bits, 8);
-  EXPECT_EQ(again->quantization->sensitivity, "activation");
-  EXPECT_THAT(json, HasSubstr("\"quant_method\": \"anyprec\""));
+  for (const auto& [scheme, group_size] :
+       {std::pair("iu", -1), std::pair("bcq", 128)}) {
+    config.quantization =
+        QuantizationConfig{scheme, 3, 8, group_size, "activation", "int8", "1"};
+    const std::string json = ModelConfigToJson(config);
+    const auto again = ParseModelConfig(json, "f");
+    ASSERT_TRUE(again.ok()) << again.status();
+    EXPECT_EQ(ModelConfigToJson(*again), json);
+    EXPECT_EQ(again->eos_token_ids, config.eos_token_ids);
+    ASSERT_TRUE(again->quantization.has_value());
+    EXPECT_EQ(again->quantization->scheme, scheme);
+    EXPECT_EQ(again->quantization->parent_bits, 8);
+    EXPECT_EQ(again->quantization->group_size, group_size);
+    EXPECT_EQ(again->quantization->sensitivity, "activation");
+    EXPECT_THAT(json, HasSubstr("\"quant_method\": \"anyprec\""));
+  }
 }
 
 TEST(ModelConfigTest, BytesThatAreNoUtf8AreWrittenWithoutThrowing) {
   auto config = *SyntheticModelConfig("smollm2-135m");
-  config.quantization = QuantizationConfig{"iu", 3, 8, "\xff", "int8", "1"};
+  config.quantization = QuantizationConfig{"iu", 3, 8, -1, "\xff", "int8", "1"};
   EXPECT_TRUE(ParseModelConfig(ModelConfigToJson(config), "f").ok());
 }
 
@@ -141,6 +146,18 @@ TEST(ModelConfigTest, WrongFieldsAreNamedWithValueFoundAndNeeded) {
       {R"("quantization_config": {"quant_method": "anyprec", "scheme": "iu",
            "seed_bits": 3, "parent_bits": 4, "lm_head": "int3"})",
        "lm_head is \"int3\""},
+      {R"("quantization_config": {"quant_method": "anyprec", "scheme": "bcq",
+           "seed_bits": 3, "parent_bits": 4})",
+       "quantization_config.group_size is -1, needed is 32 .. 1048576"},
+      {R"("quantization_config": {"quant_method": "anyprec", "scheme": "bcq",
+           "group_size": 1048608, "seed_bits": 3, "parent_bits": 4})",
+       "quantization_config.group_size is 1048608, needed is 32 .. 1048576"},
+      {R"("quantization_config": {"quant_method": "anyprec", "scheme": "bcq",
+           "group_size": 48, "seed_bits": 3, "parent_bits": 4})",
+       "quantization_config.group_size is 48, needed is a multiple of 32"},
+      {R"("quantization_config": {"quant_method": "anyprec", "scheme": "bcq",
+           "group_size": "all", "seed_bits": 3, "parent_bits": 4})",
+       "quantization_config.group_size is \"all\", needed is an integer"},
   };
   for (const auto& [fields, message] : cases) {
     const absl::Status status = ParseModelConfig(Config(fields), "f").status();
@@ -160,8 +177,12 @@ TEST(ModelConfigTest, FeaturesThatWeDoNotHaveAreUnimplemented) {
       {R"("partial_rotary_factor": 0.5)", "partial_rotary_factor is 0.5"},
       {R"("quantization_config": {"quant_method": "gptq"})",
        "quantization_config.quant_method is \"gptq\""},
-      {R"("quantization_config": {"quant_method": "anyprec", "scheme": "bcq"})",
-       "scheme is \"bcq\""},
+      {R"("quantization_config": {"quant_method": "anyprec", "scheme": "rtn",
+           "seed_bits": 3, "parent_bits": 4})",
+       "quantization_config.scheme is \"rtn\", supported is \"iu\" or \"bcq\""},
+      {R"("quantization_config": {"quant_method": "anyprec", "scheme": "iu",
+           "group_size": 128, "seed_bits": 3, "parent_bits": 4})",
+       "quantization_config.group_size is 128, supported is -1"},
   };
   for (const auto& [fields, message] : cases) {
     const absl::Status status = ParseModelConfig(Config(fields), "f").status();
