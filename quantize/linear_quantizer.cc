@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <ctime>
+#include <memory>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
@@ -10,6 +11,8 @@
 #include "absl/synchronization/mutex.h"
 #include "kernels/check.h"
 #include "kernels/status_macros.h"
+#include "quantize/binary_coded_row_quantizer.h"
+#include "quantize/codebook_row_quantizer.h"
 #include "quantize/pack.h"
 
 namespace anyprec {
@@ -37,10 +40,18 @@ absl::Status CheckRange(absl::string_view name, std::span<const float> weights,
       return absl::InvalidArgumentError(
           absl::StrCat(name, ": weight at row ", i / k, ", column ", i % k,
                        " is ", weights[i], ", needed is a number within +-",
-                       kLargestFloat16, ", the range of fp16 codebooks"));
+                       kLargestFloat16, ", the range of fp16"));
     }
   }
   return absl::OkStatus();
+}
+
+std::unique_ptr<RowQuantizer> MakeRowQuantizer(const RowFormat& format) {
+  if (format.scheme == Scheme::kCodebooks) {
+    return std::make_unique<CodebookRowQuantizer>(format.range);
+  }
+  return std::make_unique<BinaryCodedRowQuantizer>(format.range,
+                                                   format.group_size);
 }
 
 void AddError(const RowError& from, RowError& to) {
@@ -54,7 +65,7 @@ void AddError(const RowError& from, RowError& to) {
 
 void QuantizationTotals::Add(const QuantizationTotals& other) {
   weights += other.weights;
-  codebook_values += other.codebook_values;
+  stored_values += other.stored_values;
   core_seconds += other.core_seconds;
   AddError(other.error, error);
 }
@@ -63,17 +74,29 @@ LinearPlanes LinearQuantizer::Allocate(int n, int k) const {
   LinearPlanes layer;
   layer.n = n;
   layer.k = k;
+  const PrecisionRange& range = format_.range;
   const size_t rows = n;
   const size_t plane_words = rows * (static_cast<size_t>(k) / 32);
-  layer.words.resize(range_.parent_bits * plane_words);
-  layer.centroids.resize(rows * range_.centroids_per_row());
-  for (int plane = 0; plane < range_.parent_bits; ++plane) {
+  layer.words.resize(range.parent_bits * plane_words);
+  layer.values.resize(rows * format_.ValuesPerRow(k));
+  for (int plane = 0; plane < range.parent_bits; ++plane) {
     layer.planes.push_back(layer.words.data() + plane * plane_words);
   }
-  for (int p = range_.seed_bits; p <= range_.parent_bits; ++p) {
-    layer.codebooks.push_back(
-        {p, std::span(layer.centroids)
-                .subspan(rows * range_.CentroidOffset(p), rows << p)});
+  const std::vector<size_t> fields = format_.Fields(k);
+  auto field = fields.begin();
+  std::span<const Float16> rest = layer.values;
+  const auto next = [&] {
+    const std::span<const Float16> values = rest.first(rows * *field++);
+    rest = rest.subspan(values.size());
+    return values;
+  };
+  for (int p = range.seed_bits; p <= range.parent_bits; ++p) {
+    const std::span<const Float16> values = next();
+    if (format_.scheme == Scheme::kCodebooks) {
+      layer.codebooks.push_back({p, values});
+    } else {
+      layer.scales.push_back({p, format_.group_size, values, next()});
+    }
   }
   return layer;
 }
@@ -88,24 +111,26 @@ absl::StatusOr<LinearPlanes> LinearQuantizer::Quantize(
 
   LinearPlanes layer = Allocate(n, k);
   const size_t words_per_row = static_cast<size_t>(k) / 32;
+  const std::vector<size_t> fields = format_.Fields(k);
   std::vector<RowError> errors(n);
   absl::Mutex mutex;
   double core_seconds = 0;  // guarded by mutex
   const auto quantize_rows = [&](size_t begin, size_t end) {
     const double start = ThreadSeconds();
-    RowQuantizer quantizer(range_);
+    const std::unique_ptr<RowQuantizer> quantizer = MakeRowQuantizer(format_);
     std::vector<uint8_t> codes(k);
-    std::vector<Float16> codebooks(range_.centroids_per_row());
+    std::vector<Float16> stored(format_.ValuesPerRow(k));
     for (size_t row = begin; row < end; ++row) {
-      errors[row] = quantizer.Quantize(
+      errors[row] = quantizer->Quantize(
           weights.subspan(row * k, k),
-          sample_weights.Row(static_cast<int>(row)), codes, codebooks);
-      PackRow(codes, range_.parent_bits,
+          sample_weights.Row(static_cast<int>(row)), codes, stored);
+      PackRow(codes, format_.range.parent_bits,
               layer.words.data() + row * words_per_row, n * words_per_row);
-      for (int p = range_.seed_bits; p <= range_.parent_bits; ++p) {
-        const size_t offset = range_.CentroidOffset(p);
-        std::copy_n(codebooks.begin() + offset, size_t{1} << p,
-                    layer.centroids.begin() + n * offset + (row << p));
+      size_t offset = 0;  // of the field in the row
+      for (const size_t field : fields) {
+        std::copy_n(stored.begin() + offset, field,
+                    layer.values.begin() + n * offset + row * field);
+        offset += field;
       }
     }
     const double seconds = ThreadSeconds() - start;
@@ -116,7 +141,7 @@ absl::StatusOr<LinearPlanes> LinearQuantizer::Quantize(
   pool_.ParallelFor(n, kRowsPerTask, quantize_rows);
 
   totals.weights += static_cast<int64_t>(n) * k;
-  totals.codebook_values += static_cast<int64_t>(layer.centroids.size());
+  totals.stored_values += static_cast<int64_t>(layer.values.size());
   totals.core_seconds += core_seconds;
   // In row order: sums that do not depend on the threads.
   for (const RowError& error : errors) AddError(error, totals.error);

@@ -1,9 +1,8 @@
-// Quantizes one linear layer, rows in parallel: bit planes, and codebooks of
-// every precision.
+// Quantizes one linear layer, rows in parallel: bit planes, and codebooks or
+// scales of every precision.
 #ifndef ANYPREC_QUANTIZE_LINEAR_QUANTIZER_H_
 #define ANYPREC_QUANTIZE_LINEAR_QUANTIZER_H_
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -31,27 +30,29 @@ struct LinearPlanes {
   int n = 0;
   int k = 0;
   std::vector<uint32_t> words;          // [parent_bits, n, k / 32]
-  std::vector<Float16> centroids;       // by precision, each [n, 2^p]
+  std::vector<Float16> values;          // [n, field] of each of a row's fields
   std::vector<const uint32_t*> planes;  // into words
-  std::vector<Codebook> codebooks;      // into centroids
+  // Into values; one of the two.
+  std::vector<Codebook> codebooks;
+  std::vector<GroupScales> scales;
 
-  QuantizedLinear View() const { return {{planes, n, k}, codebooks}; }
+  QuantizedLinear View() const { return {{planes, n, k}, codebooks, scales}; }
 };
 
 // What the layers quantized so far cost and lost.
 struct QuantizationTotals {
   int64_t weights = 0;
-  int64_t codebook_values = 0;  // of all precisions
-  RowError error;               // summed over rows
-  double core_seconds = 0;      // time of all threads in clustering and packing
+  int64_t stored_values = 0;  // in fp16 beside the planes, of all precisions
+  RowError error;             // summed over rows
+  double core_seconds = 0;    // time of all threads in quantizing and packing
 
   void Add(const QuantizationTotals& other);
 };
 
 class LinearQuantizer {
  public:
-  LinearQuantizer(const PrecisionRange& range, ThreadPool& pool)
-      : range_(range), pool_(pool) {}
+  LinearQuantizer(const RowFormat& format, ThreadPool& pool)
+      : format_(format), pool_(pool) {}
 
   // The result does not depend on the number of threads. `name` is for
   // messages; `totals` grows by this layer; `on_rows`, where set, is called
@@ -68,7 +69,7 @@ class LinearQuantizer {
  private:
   LinearPlanes Allocate(int n, int k) const;
 
-  const PrecisionRange range_;
+  const RowFormat format_;
   ThreadPool& pool_;
 };
 

@@ -23,6 +23,7 @@
 #include "quantize/calibration.h"
 #include "quantize/file_sensitivity.h"
 #include "quantize/pipeline.h"
+#include "quantize/row_quantizer.h"
 #include "quantize/sensitivity.h"
 #include "runtime/command_line/flag_set.h"
 #include "runtime/command_line/run_program.h"
@@ -42,11 +43,16 @@ constexpr char kUsage[] =
     "interrupted run\n"
     "continues where it was when started again with the same flags.\n";
 
+// The paper's.
+constexpr int kDefaultGroupSize = 128;
+
 struct Options {
   std::string input;
   std::string sensitivity = "activation";
   std::string sensitivity_file;
   CalibrationOptions calibration;
+  std::string scheme = "iu";
+  std::optional<int> group_size;
   std::string lm_head = "fp16";
   int threads = 0;
   PipelineOptions pipeline;
@@ -60,9 +66,18 @@ FlagSet QuantizeFlags(Options& options) {
             "Checkpoint to quantize: a HuggingFace folder or a GGUF file.");
   flags.Add("output", &options.pipeline.output,
             "Folder for the parent model: a new or an empty one.");
-  flags.Add("seed_bits", &options.pipeline.range.seed_bits,
+  flags.Add("scheme", &options.scheme,
+            "What the bits of a weight stand for. iu: an index into a codebook "
+            "of its row, refined bit by bit (Any-Precision LLM). bcq: signs of "
+            "scales of its group of columns (AnyBCQ).",
+            {"iu", "bcq"});
+  flags.Add("group_size", &options.group_size,
+            absl::StrCat("For --scheme=bcq: columns that share scales, a "
+                         "multiple of 32; by default ",
+                         kDefaultGroupSize, "."));
+  flags.Add("seed_bits", &options.pipeline.format.range.seed_bits,
             "Lowest precision of the parent model, 2 to parent_bits.");
-  flags.Add("parent_bits", &options.pipeline.range.parent_bits,
+  flags.Add("parent_bits", &options.pipeline.format.range.parent_bits,
             "Highest precision of the parent model, seed_bits to 8.");
   flags.Add("sensitivity", &options.sensitivity,
             "How much each weight matters: activation takes the mean square of "
@@ -101,6 +116,21 @@ absl::Status InvalidFlag(absl::string_view flag, absl::string_view value,
       absl::StrCat("--", flag, " is \"", value, "\", needed is ", needed));
 }
 
+absl::Status ReadScheme(const Options& options, RowFormat& format) {
+  if (options.scheme == "iu") {
+    if (!options.group_size.has_value()) return absl::OkStatus();
+    return InvalidFlag("group_size", absl::StrCat(*options.group_size),
+                       "--scheme=bcq with it");
+  }
+  format.scheme = Scheme::kBinaryCoded;
+  format.group_size = options.group_size.value_or(kDefaultGroupSize);
+  if (format.group_size > 0 && format.group_size % 32 == 0) {
+    return absl::OkStatus();
+  }
+  return InvalidFlag("group_size", absl::StrCat(format.group_size),
+                     "a positive multiple of 32");
+}
+
 absl::Status CheckSensitivity(const Options& options) {
   const std::string& calibration = options.calibration.path;
   const bool activation = options.sensitivity == "activation";
@@ -135,11 +165,12 @@ absl::StatusOr<Options> ParseOptions(
   if (options.input.empty()) return InvalidFlag("input", "", "a path");
   PipelineOptions& pipeline = options.pipeline;
   if (pipeline.output.empty()) return InvalidFlag("output", "", "a path");
-  const auto& [seed_bits, parent_bits] = pipeline.range;
+  const auto& [seed_bits, parent_bits] = pipeline.format.range;
   RETURN_IF_ERROR(
       CheckFlagRange("parent_bits", parent_bits, kMinBits, kMaxBits));
   RETURN_IF_ERROR(
       CheckFlagRange("seed_bits", seed_bits, kMinBits, parent_bits));
+  RETURN_IF_ERROR(ReadScheme(options, pipeline.format));
   RETURN_IF_ERROR(CheckSensitivity(options));
   RETURN_IF_ERROR(CheckFlagRange("threads", options.threads, 0, 1024));
   pipeline.lm_head =
@@ -199,8 +230,11 @@ absl::StatusOr<std::unique_ptr<SensitivitySource>> MakeSensitivity(
 }
 
 void PrintReport(const PipelineReport& report, int threads) {
-  absl::PrintF("\nbits  bits/weight with codebook  relative weighted error\n");
-  for (int p = report.range.seed_bits; p <= report.range.parent_bits; ++p) {
+  const bool codebooks = report.format.scheme == Scheme::kCodebooks;
+  absl::PrintF("\nbits  bits/weight with %-8s  relative weighted error\n",
+               codebooks ? "codebook" : "scales");
+  const PrecisionRange& range = report.format.range;
+  for (int p = range.seed_bits; p <= range.parent_bits; ++p) {
     absl::PrintF("%4d  %25.3f  %23.3e\n", p, report.BitsPerWeight(p),
                  report.RelativeError(p));
   }
@@ -208,7 +242,7 @@ void PrintReport(const PipelineReport& report, int threads) {
                report.BitsPerWeightStored());
   const double millions = 1e-6 * static_cast<double>(report.totals.weights);
   absl::PrintF(
-      "time:   %.1f s with %d threads; clustering %.2f Mweights in %.1f core "
+      "time:   %.1f s with %d threads; %.2f Mweights in %.1f core "
       "seconds, %.2f Mweights/s/core\n",
       report.wall_seconds, threads, millions, report.totals.core_seconds,
       millions / report.totals.core_seconds);

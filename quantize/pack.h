@@ -1,4 +1,4 @@
-// From codebook indices to the bit planes of the model file.
+// From codes to the bit planes of the model file.
 #ifndef ANYPREC_QUANTIZE_PACK_H_
 #define ANYPREC_QUANTIZE_PACK_H_
 

@@ -39,9 +39,9 @@ constexpr size_t kMaxConfigBytes = 16 << 20;
 // Totals as the note of a committed layer, so that a resumed run reports on all
 // layers: numbers that read back exactly.
 std::string TotalsToNote(const QuantizationTotals& totals) {
-  std::string note = absl::StrFormat(
-      "%d %d %.17g %.17g", totals.weights, totals.codebook_values,
-      totals.core_seconds, totals.error.squared_norm);
+  std::string note =
+      absl::StrFormat("%d %d %.17g %.17g", totals.weights, totals.stored_values,
+                      totals.core_seconds, totals.error.squared_norm);
   for (const double error : totals.error.squared_error) {
     absl::StrAppendFormat(&note, " %.17g", error);
   }
@@ -53,7 +53,7 @@ absl::StatusOr<QuantizationTotals> NoteToTotals(absl::string_view note) {
   const std::vector<absl::string_view> fields = absl::StrSplit(note, ' ');
   bool valid = fields.size() == 4 + totals.error.squared_error.size() &&
                absl::SimpleAtoi(fields[0], &totals.weights) &&
-               absl::SimpleAtoi(fields[1], &totals.codebook_values) &&
+               absl::SimpleAtoi(fields[1], &totals.stored_values) &&
                absl::SimpleAtod(fields[2], &totals.core_seconds) &&
                absl::SimpleAtod(fields[3], &totals.error.squared_norm);
   for (size_t i = 4; valid && i < fields.size(); ++i) {
@@ -83,12 +83,14 @@ class Pipeline {
       : checkpoint_(checkpoint),
         sensitivity_(sensitivity),
         options_(options),
-        quantizer_(options.range, pool),
+        quantizer_(options.format, pool),
         config_(checkpoint.config()) {
+    const RowFormat& format = options.format;
     config_.quantization = QuantizationConfig{
-        .scheme = "iu",
-        .seed_bits = options.range.seed_bits,
-        .parent_bits = options.range.parent_bits,
+        .scheme = format.scheme == Scheme::kCodebooks ? "iu" : "bcq",
+        .seed_bits = format.range.seed_bits,
+        .parent_bits = format.range.parent_bits,
+        .group_size = format.group_size,
         .sensitivity = std::string(sensitivity.name()),
         .lm_head = options.lm_head == LmHeadType::kInt8 ? "int8" : "fp16",
         .tool_version = kToolVersion};
@@ -115,7 +117,7 @@ class Pipeline {
 absl::StatusOr<PipelineReport> Pipeline::Run() {
   const absl::Time start = absl::Now();
   RETURN_IF_ERROR(OpenWriter());
-  PipelineReport report = {.range = options_.range,
+  PipelineReport report = {.format = options_.format,
                            .layers = config_.num_layers};
   for (int layer = 0; layer < config_.num_layers; ++layer) {
     QuantizationTotals totals;
@@ -230,22 +232,26 @@ absl::Status Pipeline::WriteInt8LmHead(const std::vector<int64_t>& shape) {
 }  // namespace
 
 double PipelineReport::BitsPerWeight(int precision) const {
-  const double share = static_cast<double>(size_t{1} << precision) /
-                       static_cast<double>(range.centroids_per_row());
-  return precision + 16.0 * share *
-                         static_cast<double>(totals.codebook_values) /
+  // Of every row or group alike.
+  size_t of_all = 0;
+  for (int p = format.range.seed_bits; p <= format.range.parent_bits; ++p) {
+    of_all += format.ValuesOf(p);
+  }
+  const double share = static_cast<double>(format.ValuesOf(precision)) /
+                       static_cast<double>(of_all);
+  return precision + 16.0 * share * static_cast<double>(totals.stored_values) /
                          static_cast<double>(totals.weights);
 }
 
 double PipelineReport::BitsPerWeightStored() const {
-  return range.parent_bits + 16.0 *
-                                 static_cast<double>(totals.codebook_values) /
-                                 static_cast<double>(totals.weights);
+  return format.range.parent_bits +
+         16.0 * static_cast<double>(totals.stored_values) /
+             static_cast<double>(totals.weights);
 }
 
 double PipelineReport::RelativeError(int precision) const {
   if (totals.error.squared_norm == 0) return 0;  // a model of zeros
-  return totals.error.squared_error[precision - range.seed_bits] /
+  return totals.error.squared_error[precision - format.range.seed_bits] /
          totals.error.squared_norm;
 }
 

@@ -3,7 +3,7 @@
 // Guarantees
 //   1. The same input, sensitivity and options give the same bytes, whatever
 //      the number of threads and however often the work was interrupted.
-//   2. Memory: the largest tensor in fp32, its planes and codebooks, and its
+//   2. Memory: the largest tensor in fp32, what it is quantized to, and its
 //      sample weights; beyond that, what the sensitivity source holds.
 //   3. A model appears in the output complete or not at all; an interrupted run
 //      continues after the last finished decoder block.
@@ -26,7 +26,7 @@ enum class LmHeadType { kFloat16, kInt8 };
 
 struct PipelineOptions {
   std::string output;  // folder, see CheckParentModelOutput()
-  PrecisionRange range;
+  RowFormat format;
   LmHeadType lm_head = LmHeadType::kFloat16;
   // Replaces a parent model at `output`, once the new one is complete.
   bool overwrite = false;
@@ -34,15 +34,16 @@ struct PipelineOptions {
 };
 
 struct PipelineReport {
-  PrecisionRange range;
+  RowFormat format;
   QuantizationTotals totals;  // all layers, earlier runs' included
   double wall_seconds = 0;    // this run
   int layers = 0;
   int layers_resumed = 0;  // finished by an earlier run
 
-  // Planes and codebooks of one precision alone, per quantized weight.
+  // Planes and codebooks or scales of one precision alone, per quantized
+  // weight.
   double BitsPerWeight(int precision) const;
-  // Planes and codebooks of all precisions, per quantized weight.
+  // Planes and codebooks or scales of all precisions, per quantized weight.
   double BitsPerWeightStored() const;
   // Weighted squared error of a precision over the weighted squared norm, rows
   // weighted alike.

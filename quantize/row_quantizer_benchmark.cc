@@ -8,15 +8,18 @@
 
 #include "benchmark/benchmark.h"
 #include "kernels/types.h"
+#include "quantize/binary_coded_row_quantizer.h"
+#include "quantize/codebook_row_quantizer.h"
 #include "quantize/pack.h"
 #include "quantize/row_quantizer.h"
 
 namespace anyprec {
 namespace {
 
-void QuantizeRow(benchmark::State& state) {
+void QuantizeRow(benchmark::State& state, RowQuantizer& quantizer,
+                 const RowFormat& format) {
   const size_t k = state.range(0);
-  const PrecisionRange range = {static_cast<int>(state.range(1)), 8};
+  const int bits = format.range.parent_bits;
   // Enough rows that branches cannot be learned by heart.
   constexpr size_t kRows = 64;
   std::mt19937 random(1);
@@ -27,26 +30,44 @@ void QuantizeRow(benchmark::State& state) {
     const float activation = normal(random);
     weight = activation * activation;
   }
-  RowQuantizer quantizer(range);
   std::vector<uint8_t> codes(k);
-  std::vector<Float16> codebooks(range.centroids_per_row());
-  std::vector<uint32_t> planes(8 * k / 32);
+  std::vector<Float16> stored(format.ValuesPerRow(static_cast<int>(k)));
+  std::vector<uint32_t> planes(bits * k / 32);
   size_t row = 0;
   for (auto _ : state) {
     const RowError error = quantizer.Quantize({weights.data() + row * k, k},
-                                              sample_weights, codes, codebooks);
-    PackRow(codes, 8, planes.data(), k / 32);
+                                              sample_weights, codes, stored);
+    PackRow(codes, bits, planes.data(), k / 32);
     benchmark::DoNotOptimize(error);
     benchmark::ClobberMemory();
     row = (row + 1) % kRows;
   }
   state.SetItemsProcessed(state.iterations() * state.range(0));
 }
-BENCHMARK(QuantizeRow)
+
+void ToCodebooks(benchmark::State& state) {
+  const RowFormat format = {.range = {static_cast<int>(state.range(1)), 8}};
+  CodebookRowQuantizer quantizer(format.range);
+  QuantizeRow(state, quantizer, format);
+}
+BENCHMARK(ToCodebooks)
     ->ArgNames({"k", "seed_bits"})
     ->ArgsProduct({{576, 1536, 4096, 11008}, {3}})
     ->Args({4096, 2})
     ->Args({4096, 4});
+
+void ToBinaryCodes(benchmark::State& state) {
+  const RowFormat format = {.range = {static_cast<int>(state.range(1)),
+                                      static_cast<int>(state.range(2))},
+                            .scheme = Scheme::kBinaryCoded,
+                            .group_size = 128};
+  BinaryCodedRowQuantizer quantizer(format.range, format.group_size);
+  QuantizeRow(state, quantizer, format);
+}
+BENCHMARK(ToBinaryCodes)
+    ->ArgNames({"k", "seed_bits", "parent_bits"})
+    ->Args({4096, 2, 4})
+    ->Args({4096, 3, 8});
 
 }  // namespace
 }  // namespace anyprec

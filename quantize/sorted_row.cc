@@ -5,6 +5,7 @@
 #include <bit>
 
 #include "kernels/check.h"
+#include "quantize/effective_weights.h"
 
 namespace anyprec {
 namespace {
@@ -15,24 +16,15 @@ uint32_t SortKey(float value) {
   return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
 }
 
-// What turns sample weights into weights of mean 1; 0 where all are zero.
-double WeightScale(std::span<const float> sample_weights) {
-  double sum = 0;
-  for (const float weight : sample_weights) sum += weight;
-  return sum > 0 ? static_cast<double>(sample_weights.size()) / sum : 0;
-}
-
 }  // namespace
 
 void SortedRow::Assign(std::span<const float> values,
                        std::span<const float> sample_weights) {
   ANYPREC_CHECK(!values.empty());
-  ANYPREC_CHECK(sample_weights.empty() ||
-                sample_weights.size() == values.size());
   Sort(values);
-  const double scale = WeightScale(sample_weights);
-  if (scale == 0) sample_weights = {};
-  MergeEqualValues(values, sample_weights, scale);
+  column_weights_.resize(values.size());
+  EffectiveSampleWeights(sample_weights, column_weights_);
+  MergeEqualValues(values);
 
   double weight_sum = 0, moment_sum = 0;
   for (int i = 0; i < size(); ++i) {
@@ -80,18 +72,13 @@ void SortedRow::Sort(std::span<const float> values) {
   }
 }
 
-void SortedRow::MergeEqualValues(std::span<const float> values,
-                                 std::span<const float> sample_weights,
-                                 double scale) {
+void SortedRow::MergeEqualValues(std::span<const float> values) {
   values_.clear();
   weights_.clear();
   ranks_.resize(values.size());
   for (size_t i = 0; i < entries_.size(); ++i) {
     const int32_t column = entries_[i].column;
-    const double weight = sample_weights.empty()
-                              ? 1.0
-                              : std::max(scale * sample_weights[column],
-                                         kMinRelativeSampleWeight);
+    const double weight = column_weights_[column];
     if (i > 0 && entries_[i].key == entries_[i - 1].key) {
       weights_.back() += weight;
     } else {

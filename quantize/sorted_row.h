@@ -14,18 +14,12 @@
 
 namespace anyprec {
 
-// A column that the calibration never excited has sample weight zero. It still
-// deserves the nearest centroid: weights below this fraction of the row's mean
-// are raised to it. Far above the rounding of the double sums, far below what
-// moves an fp16 centroid (2^-11).
-inline constexpr double kMinRelativeSampleWeight = 1e-6;
-
 // Holds one row at a time and keeps its memory for the next. Thread-compatible:
 // one object a thread.
 class SortedRow {
  public:
   // Sorts `values` [k]. `sample_weights` [k], or empty for an unweighted row;
-  // only their ratios matter. All zero counts as unweighted.
+  // used as EffectiveSampleWeights() has them.
   // REQUIRES: k > 0; values and weights finite, weights not negative.
   void Assign(std::span<const float> values,
               std::span<const float> sample_weights);
@@ -33,8 +27,7 @@ class SortedRow {
   // Distinct values.
   int size() const { return static_cast<int>(values_.size()); }
   std::span<const float> values() const { return values_; }
-  // Sample weight of each distinct value; their mean over the columns is 1
-  // before the floor above.
+  // Effective sample weight of each distinct value.
   std::span<const double> weights() const { return weights_; }
   // [k]: the index into values() of each column.
   std::span<const int32_t> ranks() const { return ranks_; }
@@ -66,10 +59,10 @@ class SortedRow {
   };
 
   void Sort(std::span<const float> values);
-  void MergeEqualValues(std::span<const float> values,
-                        std::span<const float> sample_weights, double scale);
+  void MergeEqualValues(std::span<const float> values);
 
   std::vector<Entry> entries_, sort_buffer_;
+  std::vector<double> column_weights_;
   std::vector<float> values_;
   std::vector<double> weights_;
   std::vector<int32_t> ranks_;

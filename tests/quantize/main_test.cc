@@ -49,6 +49,16 @@ TEST_F(MainTest, ExitsWith2ForFlagsThatMakeNoSense) {
   EXPECT_EQ(Run(absl::StrCat(paths, " --sensitivity=file")), 2);
   EXPECT_EQ(Run(absl::StrCat(paths, " --sensitivity=activation")), 2);
   EXPECT_EQ(Run(absl::StrCat(paths, " stray")), 2);
+  EXPECT_EQ(Run(absl::StrCat(paths, " --scheme=rtn")), 2);
+  EXPECT_EQ(Run(absl::StrCat(paths, " --group_size=128")), 2);
+  EXPECT_TRUE(absl::StrContains(
+      output_, "--group_size is \"128\", needed is --scheme=bcq with it"))
+      << output_;
+  EXPECT_EQ(Run(absl::StrCat(paths, " --scheme=bcq --group_size=0")), 2);
+  EXPECT_EQ(Run(absl::StrCat(paths, " --scheme=bcq --group_size=48")), 2);
+  EXPECT_TRUE(absl::StrContains(
+      output_, "--group_size is \"48\", needed is a positive multiple of 32"))
+      << output_;
 }
 
 TEST_F(MainTest, ExitsWith2ForFlagsThatDoNotParse) {
@@ -97,6 +107,18 @@ TEST_F(MainTest, QuantizesARealModelByActivations) {
     left.insert(entry.path().filename().string());
   }
   EXPECT_EQ(left, (std::set<std::string>{"log", "out1", "out3"}));
+}
+
+TEST_F(MainTest, QuantizesToScalesOfGroups) {
+  ASSERT_EQ(Run(absl::StrCat("--input=", kTinyLlama, " --output=",
+                             folder_ / "out", " --sensitivity=uniform",
+                             " --scheme=bcq --seed_bits=2 --parent_bits=3")),
+            0)
+      << output_;
+  EXPECT_TRUE(absl::StrContains(output_, "bits/weight with scales"));
+  const std::string config = ReadFile(folder_ / "out/config.json");
+  EXPECT_TRUE(absl::StrContains(config, "\"scheme\": \"bcq\"")) << config;
+  EXPECT_TRUE(absl::StrContains(config, "\"group_size\": 128")) << config;
 }
 
 TEST_F(MainTest, SaysThatSequencesAreCutToTheContext) {

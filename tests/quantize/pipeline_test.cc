@@ -14,10 +14,12 @@
 #include "gtest/gtest.h"
 #include "kernels/bit_plane.h"
 #include "kernels/cpu/thread_pool.h"
+#include "quantize/row_quantizer.h"
 #include "quantize/sensitivity.h"
 #include "runtime/format/checkpoint.h"
 #include "runtime/format/parent_model_file.h"
 #include "tests/quantize/tiny_checkpoint.h"
+#include "tests/runtime/format/test_files.h"
 
 namespace anyprec {
 namespace {
@@ -38,6 +40,11 @@ class TrapSensitivity : public UniformSensitivity {
   const std::string layer_;
   const int signal_;
 };
+
+const RowFormat kCodebooks = {.range = {3, 8}};
+// down_proj has groups of 64 and 32 columns.
+const RowFormat kScales = {
+    .range = {2, 4}, .scheme = Scheme::kBinaryCoded, .group_size = 64};
 
 class PipelineTest : public testing::Test {
  protected:
@@ -81,39 +88,44 @@ class PipelineTest : public testing::Test {
   FloatTensors tensors_;
 };
 
-TEST_F(PipelineTest, WritesAParentModelThatResemblesTheCheckpoint) {
+TEST_F(PipelineTest, WritesParentModelsThatResembleTheCheckpoint) {
   WriteModel();
-  const auto report = QuantizeUniformly(folder_ / "out");
-  ASSERT_TRUE(report.ok()) << report.status();
-  const auto parent = ParentModelFile::Open(folder_ / "out", {});
-  ASSERT_TRUE(parent.ok()) << parent.status();
-  EXPECT_EQ((*parent)->seed_bits(), 3);
-  EXPECT_EQ((*parent)->parent_bits(), 8);
-  std::vector<double> squared_error(9), squared_norm(9);
-  for (const auto& [name, tensor] : tensors_) {
-    if (!absl::StrContains(name, "_proj")) continue;
-    const auto linear = (*parent)->LoadLinear(name.substr(0, name.rfind('.')));
-    ASSERT_TRUE(linear.ok()) << linear.status();
-    const QuantizedLinear view = linear->View();
-    for (int p = 3; p <= 8; ++p) {
-      for (int row = 0; row < linear->n; ++row) {
-        for (int column = 0; column < linear->k; ++column) {
-          const int code = CodeAt(view.matrix, p, row, column);
-          const double centroid = ToFloat(
-              view.codebooks[p - 3].data[(size_t{1} << p) * row + code]);
-          const double weight =
-              tensor.values[static_cast<size_t>(row) * linear->k + column];
-          squared_error[p] += (weight - centroid) * (weight - centroid);
-          squared_norm[p] += weight * weight;
+  for (const RowFormat& format : {kCodebooks, kScales}) {
+    const auto& [seed_bits, parent_bits] = format.range;
+    const std::string output =
+        folder_ / (format.scheme == Scheme::kCodebooks ? "iu" : "bcq");
+    const auto report = QuantizeUniformly(output, {.format = format});
+    ASSERT_TRUE(report.ok()) << report.status();
+    const auto parent = ParentModelFile::Open(output, {});
+    ASSERT_TRUE(parent.ok()) << parent.status();
+    EXPECT_EQ((*parent)->seed_bits(), seed_bits);
+    EXPECT_EQ((*parent)->parent_bits(), parent_bits);
+    EXPECT_EQ((*parent)->config().quantization->group_size, format.group_size);
+    std::vector<double> squared_error(9), squared_norm(9);
+    for (const auto& [name, tensor] : tensors_) {
+      if (!absl::StrContains(name, "_proj")) continue;
+      const auto linear =
+          (*parent)->LoadLinear(name.substr(0, name.rfind('.')));
+      ASSERT_TRUE(linear.ok()) << linear.status();
+      for (int p = seed_bits; p <= parent_bits; ++p) {
+        for (int row = 0; row < linear->n; ++row) {
+          for (int column = 0; column < linear->k; ++column) {
+            const double weight =
+                tensor.values[static_cast<size_t>(row) * linear->k + column];
+            const double error =
+                weight - WeightAt(linear->View(), p, row, column);
+            squared_error[p] += error * error;
+            squared_norm[p] += weight * weight;
+          }
         }
       }
     }
-  }
-  for (int p = 3; p <= 8; ++p) {
-    EXPECT_NEAR(report->RelativeError(p), squared_error[p] / squared_norm[p],
-                1e-9 * report->RelativeError(p));
-    if (p > 3) {
-      EXPECT_LT(report->RelativeError(p), report->RelativeError(p - 1));
+    for (int p = seed_bits; p <= parent_bits; ++p) {
+      EXPECT_NEAR(report->RelativeError(p), squared_error[p] / squared_norm[p],
+                  1e-9 * report->RelativeError(p));
+      if (p > seed_bits) {
+        EXPECT_LT(report->RelativeError(p), report->RelativeError(p - 1));
+      }
     }
   }
 }
@@ -162,9 +174,12 @@ TEST_F(PipelineTest, WritesLmHeadAsInt8WithinHalfAScale) {
 
 TEST_F(PipelineTest, GivesTheSameBytesWhateverTheNumberOfThreads) {
   WriteModel();
-  ASSERT_TRUE(QuantizeUniformly(folder_ / "one", {}, 1).ok());
-  ASSERT_TRUE(QuantizeUniformly(folder_ / "five", {}, 5).ok());
-  EXPECT_EQ(ReadFolder(folder_ / "one"), ReadFolder(folder_ / "five"));
+  for (const RowFormat& format : {kCodebooks, kScales}) {
+    PipelineOptions options = {.format = format, .overwrite = true};
+    ASSERT_TRUE(QuantizeUniformly(folder_ / "one", options, 1).ok());
+    ASSERT_TRUE(QuantizeUniformly(folder_ / "five", options, 5).ok());
+    EXPECT_EQ(ReadFolder(folder_ / "one"), ReadFolder(folder_ / "five"));
+  }
 }
 
 TEST_F(PipelineTest, ContinuesAfterAnErrorWithTheSameBytes) {
@@ -219,11 +234,17 @@ TEST_F(PipelineDeathTest, ContinuesAfterAKillWithTheSameBytes) {
 
 TEST_F(PipelineTest, StartsAfreshWhenTheSettingsDiffer) {
   WriteModel();
-  TrapSensitivity trap("model.layers.2.mlp.up_proj", 0);
-  EXPECT_FALSE(Quantize(folder_ / "out", trap, {}, 2).ok());
-  const auto report = QuantizeUniformly(folder_ / "out", {.range = {2, 4}});
-  ASSERT_TRUE(report.ok()) << report.status();
-  EXPECT_EQ(report->layers_resumed, 0);
+  RowFormat wider = kScales;
+  wider.group_size = 96;
+  RowFormat codebooks = {.range = kScales.range};
+  for (const RowFormat& other : {wider, codebooks, kCodebooks}) {
+    TrapSensitivity trap("model.layers.2.mlp.up_proj", 0);
+    EXPECT_FALSE(Quantize(folder_ / "out", trap, {.format = kScales}, 2).ok());
+    const auto report = QuantizeUniformly(folder_ / "out", {.format = other});
+    ASSERT_TRUE(report.ok()) << report.status();
+    EXPECT_EQ(report->layers_resumed, 0);
+    std::filesystem::remove_all(folder_ / "out");
+  }
 }
 
 TEST_F(PipelineTest, NeverContinuesWithAnotherModel) {
@@ -246,9 +267,9 @@ TEST_F(PipelineTest, KeepsTheOldModelWhereTheNewOneFails) {
   ASSERT_TRUE(QuantizeUniformly(folder_ / "out").ok());
   const auto before = ReadFolder(folder_ / "out");
   TrapSensitivity trap("model.layers.2.mlp.up_proj", 0);
-  EXPECT_FALSE(
-      Quantize(folder_ / "out", trap, {.range = {2, 4}, .overwrite = true}, 2)
-          .ok());
+  EXPECT_FALSE(Quantize(folder_ / "out", trap,
+                        {.format = {.range = {2, 4}}, .overwrite = true}, 2)
+                   .ok());
   std::filesystem::remove_all(folder_ / "out/.partial");
   EXPECT_EQ(ReadFolder(folder_ / "out"), before);
 }
@@ -270,12 +291,13 @@ TEST_F(PipelineTest, ReplacesAParentModelOnlyWhenAsked) {
   WriteModel();
   ASSERT_TRUE(QuantizeUniformly(folder_ / "out").ok());
   const auto before = ReadFolder(folder_ / "out");
-  EXPECT_EQ(
-      QuantizeUniformly(folder_ / "out", {.range = {2, 4}}).status().code(),
-      absl::StatusCode::kAlreadyExists);
+  EXPECT_EQ(QuantizeUniformly(folder_ / "out", {.format = {.range = {2, 4}}})
+                .status()
+                .code(),
+            absl::StatusCode::kAlreadyExists);
   EXPECT_EQ(ReadFolder(folder_ / "out"), before);
-  const auto report =
-      QuantizeUniformly(folder_ / "out", {.range = {2, 4}, .overwrite = true});
+  const auto report = QuantizeUniformly(
+      folder_ / "out", {.format = {.range = {2, 4}}, .overwrite = true});
   ASSERT_TRUE(report.ok()) << report.status();
   const auto parent = ParentModelFile::Open(folder_ / "out", {});
   ASSERT_TRUE(parent.ok()) << parent.status();
@@ -284,7 +306,8 @@ TEST_F(PipelineTest, ReplacesAParentModelOnlyWhenAsked) {
 
 TEST_F(PipelineTest, CountsBitsWithCodebooks) {
   WriteModel();
-  const auto report = QuantizeUniformly(folder_ / "out", {.range = {3, 4}});
+  const auto report =
+      QuantizeUniformly(folder_ / "out", {.format = {.range = {3, 4}}});
   ASSERT_TRUE(report.ok()) << report.status();
   // Rows per weight, from the shapes of TinyConfig().
   const double rows = 32 + 16 + 16 + 32 + 96 + 96 + 32;
@@ -292,6 +315,19 @@ TEST_F(PipelineTest, CountsBitsWithCodebooks) {
   EXPECT_NEAR(report->BitsPerWeight(3), 3 + 16 * 8 * rows / weights, 1e-9);
   EXPECT_NEAR(report->BitsPerWeightStored(), 4 + 16 * (8 + 16) * rows / weights,
               1e-9);
+}
+
+TEST_F(PipelineTest, CountsBitsWithScales) {
+  WriteModel();
+  const auto report = QuantizeUniformly(folder_ / "out", {.format = kScales});
+  ASSERT_TRUE(report.ok()) << report.status();
+  // Groups per weight, from the shapes of TinyConfig(): rows of 96 have two.
+  const double groups = 32 + 16 + 16 + 32 + 96 + 96 + 2 * 32;
+  const double weights = 32 * (32 + 16 + 16 + 32 + 96 + 96 + 96);
+  EXPECT_NEAR(report->BitsPerWeight(2), 2 + 16 * 3 * groups / weights, 1e-9);
+  EXPECT_NEAR(report->BitsPerWeight(4), 4 + 16 * 5 * groups / weights, 1e-9);
+  EXPECT_NEAR(report->BitsPerWeightStored(),
+              4 + 16 * (3 + 4 + 5) * groups / weights, 1e-9);
 }
 
 TEST_F(PipelineTest, NamesATensorThatIsMissing) {

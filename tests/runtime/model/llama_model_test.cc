@@ -16,8 +16,12 @@
 #include "kernels/cpu/cpu_backend.h"
 #include "kernels/cpu/row_sampler.h"
 #include "kernels/reference/reference_backend.h"
+#include "runtime/format/parent_model_file.h"
+#include "runtime/format/tensor.h"
 #include "runtime/model/llama_loader.h"
 #include "runtime/model/synthetic_source.h"
+#include "tests/quantize/tiny_checkpoint.h"
+#include "tests/runtime/format/test_files.h"
 #include "tests/runtime/model/golden_case.h"
 #include "tests/runtime/model/llama2c_source.h"
 
@@ -28,7 +32,7 @@ namespace {
 // well below it on models of this size.
 constexpr double kLogitTolerance = 2e-3;
 
-std::optional<std::string> TestData(const std::string& path) {
+std::optional<std::string> PublicData(const std::string& path) {
   const char* root = std::getenv("ANYPREC_TEST_DATA");
   if (root == nullptr) return std::nullopt;
   return absl::StrCat(root, "/", path);
@@ -43,7 +47,7 @@ std::unique_ptr<Backend> CpuBackend(ComputeMode mode) {
 class CheckpointGoldenTest : public testing::TestWithParam<const char*> {};
 
 TEST_P(CheckpointGoldenTest, ReproducesTheLogitsOfTinyStories656K) {
-  const auto folder = TestData("models/TinyStories-656K");
+  const auto folder = PublicData("models/TinyStories-656K");
   if (!folder) GTEST_SKIP() << "ANYPREC_TEST_DATA is not set";
   const std::unique_ptr<Backend> backend = CpuBackend(ComputeMode::kFloat32);
   const auto model = LlamaModel::LoadCheckpoint(
@@ -58,7 +62,7 @@ INSTANTIATE_TEST_SUITE_P(Fp32AndBf16, CheckpointGoldenTest,
                          testing::Values("", "/original-bf16"));
 
 TEST(LlamaModelTest, ReproducesTheLogitsOfStories260K) {
-  const auto folder = TestData("models/stories260K");
+  const auto folder = PublicData("models/stories260K");
   if (!folder) GTEST_SKIP() << "ANYPREC_TEST_DATA is not set";
   const std::unique_ptr<Backend> backend = CpuBackend(ComputeMode::kFloat32);
   const auto source =
@@ -140,6 +144,59 @@ TEST(LlamaModelTest, CpuAgreesWithTheReferenceAtEveryPrecision) {
         LastLogits(*actual, *cpu, bits, tokens),
         testing::Pointwise(testing::FloatNear(1e-3f),
                            LastLogits(*expected, *reference, bits, tokens)));
+  }
+}
+
+// A checkpoint of the weights that a parent model has at `bits`.
+void WriteOut(const std::string& parent, int bits, const std::string& folder) {
+  const auto file = ParentModelFile::Open(parent, {});
+  ASSERT_TRUE(file.ok()) << file.status();
+  ModelConfig config = (*file)->config();
+  FloatTensors tensors;
+  for (int layer = 0; layer <= config.num_layers; ++layer) {
+    for (const TensorInfo& info : DenseTensorSpecs(config, layer)) {
+      const auto dense = (*file)->LoadDense(info.name);
+      ASSERT_TRUE(dense.ok()) << dense.status();
+      tensors[info.name] = {info.shape, *ToFloats(*dense, info.name)};
+    }
+    if (layer == config.num_layers) break;
+    for (const LinearSpec& spec : LinearSpecs(config, layer)) {
+      const auto linear = (*file)->LoadLinear(spec.name);
+      ASSERT_TRUE(linear.ok()) << linear.status();
+      FloatTensor& tensor = tensors[spec.name + ".weight"];
+      tensor.shape = {spec.n, spec.k};
+      for (int row = 0; row < spec.n; ++row) {
+        for (int column = 0; column < spec.k; ++column) {
+          tensor.values.push_back(WeightAt(linear->View(), bits, row, column));
+        }
+      }
+    }
+  }
+  config.quantization.reset();
+  WriteCheckpoint(folder, config, tensors);
+}
+
+TEST(LlamaModelTest, ParentModelsHaveTheLogitsOfTheirWeightsWrittenOut) {
+  const std::unique_ptr<Backend> backend = CreateReferenceBackend();
+  const ScratchFolder scratch;
+  for (ModelConfig config : {TinyParentConfig(), TinyBcqParentConfig()}) {
+    config.quantization->lm_head = "fp16";
+    const std::string parent = scratch.File(config.quantization->scheme);
+    ASSERT_TRUE(WriteTinyParent(parent, config).ok());
+    const auto model = LlamaModel::LoadParent(parent, {}, *backend);
+    ASSERT_TRUE(model.ok()) << model.status();
+    for (int bits = 2; bits <= 3; ++bits) {
+      const std::string folder = absl::StrCat(parent, bits);
+      WriteOut(parent, bits, folder);
+      const auto expected = LlamaModel::LoadCheckpoint(folder, {}, *backend);
+      ASSERT_TRUE(expected.ok()) << expected.status();
+      const std::vector<int32_t> tokens = {1, 3, 0, 2, 2, 1};
+      // The reference adds the same fp32 weights up in the same order.
+      EXPECT_EQ(LastLogits(**model, *backend, bits, tokens),
+                LastLogits(**expected, *backend, kUnquantizedBits, tokens))
+          << folder;
+    }
+    EXPECT_LT((*model)->WeightBytesRead(2), (*model)->WeightBytesRead(3));
   }
 }
 
