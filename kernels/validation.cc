@@ -5,12 +5,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "kernels/largest_weight.h"
 #include "kernels/status_macros.h"
 
 namespace anyprec {
 namespace {
-
-constexpr float kLargestFloat16 = 65504.0f;
 
 absl::Status CheckShape(int part, int n, int k, int first_k) {
   if (n <= 0 || k <= 0) {
@@ -61,14 +60,6 @@ absl::Status CheckCodebook(int part, const BitPlaneMatrix& matrix,
     }
   }
   return absl::OkStatus();
-}
-
-// The largest weight that a group can mean; NaN or infinite where one of its
-// scales is.
-float LargestWeight(std::span<const Float16> alpha, Float16 beta) {
-  float sum = std::abs(ToFloat(beta));
-  for (const Float16 scale : alpha) sum += std::abs(ToFloat(scale));
-  return sum;
 }
 
 absl::Status CheckScales(int part, const BitPlaneMatrix& matrix,

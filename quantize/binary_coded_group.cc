@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "kernels/check.h"
+#include "kernels/largest_weight.h"
 #include "quantize/normal_equations.h"
 
 namespace anyprec {
@@ -12,8 +13,6 @@ namespace {
 
 // As in the paper. Most groups settle earlier.
 constexpr int kAlternations = 20;
-
-constexpr float kLargestFloat16 = 65504.0f;
 
 using CodeSums = std::array<double, 1 << kMaxBits>;
 
@@ -32,13 +31,6 @@ void TransformSigns(int bits, CodeSums& sums) {
       }
     }
   }
-}
-
-// Whether no code says more than fp16 holds, as backends demand.
-bool FitsFloat16(std::span<const Float16> alpha, Float16 beta) {
-  float sum = std::abs(ToFloat(beta));
-  for (const Float16 scale : alpha) sum += std::abs(ToFloat(scale));
-  return sum <= kLargestFloat16;
 }
 
 }  // namespace
@@ -136,7 +128,11 @@ void BinaryCodedGroup::Alternate(absl::FunctionRef<void()> choose_codes) {
   for (int i = 0; i < kAlternations && best_.squared_error > 0; ++i) {
     previous_codes_ = trial_.codes;
     FitScales();
-    if (!FitsFloat16(std::span(trial_.alpha).first(bits_), trial_.beta)) return;
+    // Negated, so that NaN ends it too.
+    if (!(LargestWeight(std::span(trial_.alpha).first(bits_), trial_.beta) <=
+          kLargestFloat16)) {
+      return;
+    }
     choose_codes();
     trial_.squared_error = SquaredError();
     if (trial_.squared_error < best_.squared_error) best_ = trial_;

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "kernels/check.h"
+#include "kernels/largest_weight.h"
 #include "kernels/status_macros.h"
 #include "quantize/binary_coded_row_quantizer.h"
 #include "quantize/codebook_row_quantizer.h"
@@ -22,8 +23,6 @@ namespace {
 // scratch memory allocated for them costs nothing, while small layers still
 // spread over all threads.
 constexpr size_t kRowsPerTask = 16;
-
-constexpr float kLargestFloat16 = 65504.0f;
 
 double ThreadSeconds() {
   timespec time;

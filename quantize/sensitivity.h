@@ -1,5 +1,5 @@
-// Where the sample weights of the weighted k-means come from: how much an error
-// in each weight of a layer hurts the model.
+// Where sample weights come from: how much an error in each weight of a layer
+// hurts the model.
 #ifndef ANYPREC_QUANTIZE_SENSITIVITY_H_
 #define ANYPREC_QUANTIZE_SENSITIVITY_H_
 

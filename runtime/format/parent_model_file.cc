@@ -11,6 +11,7 @@
 #include "kernels/types.h"
 #include "runtime/format/config_file.h"
 #include "runtime/format/crc32c.h"
+#include "runtime/format/scale_range.h"
 
 namespace anyprec {
 namespace {
@@ -236,8 +237,10 @@ absl::StatusOr<QuantizedTensor> ParentModelFile::LoadLinear(
         reinterpret_cast<const uint32_t*>((next++)->data()));
   }
   for (int p = seed_bits(); p <= max_bits_; ++p) {
+    const std::vector<TensorInfo> infos =
+        PrecisionTensors(quantization, spec, p);
     std::vector<std::span<const Float16>> values;
-    for (const TensorInfo& info : PrecisionTensors(quantization, spec, p)) {
+    for (const TensorInfo& info : infos) {
       const std::span<const std::byte> data = *next++;
       RETURN_IF_ERROR(
           CheckFinite(DType::kF16, data,
@@ -247,6 +250,9 @@ absl::StatusOr<QuantizedTensor> ParentModelFile::LoadLinear(
     if (quantization.has_scales()) {
       result.scales.push_back(
           {p, quantization.group_size, values[0], values[1]});
+      RETURN_IF_ERROR(CheckScaleRange(
+          result.scales.back(), GroupCount(spec.k, quantization.group_size),
+          absl::StrCat(path_, ": tensor \"", infos[0].name, "\"")));
     } else {
       result.codebooks.push_back({p, values[0]});
     }

@@ -6,7 +6,7 @@
 //   1. Planes, codebooks and scales above `max_bits` are never touched: neither
 //      read nor made resident.
 //   2. What a Load call returns has the shape that config.json implies, matches
-//      its checksum, and is finite.
+//      its checksum, and means weights that are finite and within fp16's range.
 //   3. Nothing of the input can abort the process; every error names file and
 //      tensor, the value found and the value needed.
 //

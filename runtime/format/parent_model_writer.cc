@@ -30,6 +30,7 @@
 #include "runtime/format/json.h"
 #include "runtime/format/mapped_file.h"
 #include "runtime/format/parent_model_folder.h"
+#include "runtime/format/scale_range.h"
 
 namespace anyprec {
 namespace {
@@ -310,6 +311,11 @@ absl::Status ParentModelWriter::WriteLinear(absl::string_view name,
         PrecisionTensors(quantization, spec, p);
     for (size_t tensor = 0; tensor < infos.size(); ++tensor) {
       RETURN_IF_ERROR(WriteHalves(infos[tensor], values.tensors[tensor]));
+    }
+    if (scales) {
+      RETURN_IF_ERROR(CheckScaleRange(
+          linear.scales[i], GroupCount(spec.k, quantization.group_size),
+          absl::StrCat(output_, ": tensor \"", infos[0].name, "\"")));
     }
   }
   return absl::OkStatus();

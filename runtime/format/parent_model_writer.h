@@ -88,7 +88,7 @@ class ParentModelWriter {
   // All of a layer: parent_bits planes [n, k / 32], and codebooks or scales of
   // seed_bits .. parent_bits, as the config's scheme has them.
   // INVALID_ARGUMENT for another shape than the config's; DATA_LOSS for a value
-  // that is not finite.
+  // that is not finite, or scales that mean a weight beyond fp16.
   absl::Status WriteLinear(absl::string_view name,
                            const QuantizedLinear& linear);
 

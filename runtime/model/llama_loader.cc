@@ -33,7 +33,7 @@ size_t LeastWeightBytes(const WeightSource& source) {
     return 2 * (config.num_layers * weights + dense);
   }
   size_t block_bytes = weights * source.max_bits() / 8;
-  // Random weights have no such config, and codebooks.
+  // Random weights have no such config; they have codebooks.
   const QuantizationConfig quantization =
       config.quantization.value_or(QuantizationConfig());
   for (const LinearSpec& spec : LinearSpecs(config, 0)) {

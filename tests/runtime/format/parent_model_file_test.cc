@@ -190,6 +190,18 @@ TEST_F(BcqParentModelFileTest, DamageAndValuesThatAreNotFiniteAreNamed) {
   }
 }
 
+TEST_F(BcqParentModelFileTest, ScalesThatAddUpBeyondFp16AreNamed) {
+  // Of row 1, group 1, which has its alphas at 2 * 3: 65504 beside the others.
+  Damage("model.layers.0.mlp.down_proj.alpha2", 2 * 2 * 3,
+         Bytes<uint16_t>(0xfbff));
+  const auto file =
+      ParentModelFile::Open(model_, {.max_bits = 8, .verify_checksums = false});
+  ASSERT_TRUE(file.ok()) << file.status();
+  ExpectError((*file)->LoadLinear(kLayer).status(), absl::StatusCode::kDataLoss,
+              {"mlp.down_proj.alpha2\": row 1, group 1 adds up to 655",
+               "with its beta, needed is at most 65504"});
+}
+
 TEST_F(BcqParentModelFileTest, WrongShapesAndMissingScalesAreNamed) {
   const std::string whole = ReadBytes(tensors());
   const struct {

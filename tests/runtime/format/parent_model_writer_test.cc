@@ -316,6 +316,9 @@ TEST(ParentModelWriterTest, ScalesThatDoNotFitAreRefused) {
   ExpectError(
       layer.Write({}, scales), kInvalid,
       {"up_proj.alpha3\" has 192 values, needed are 288 for [96, 1, 3]"});
+  layer.alpha[4].bits = layer.alpha[5].bits = 0x7bff;
+  ExpectError(layer.Write({}, layer.Scales(64)), absl::StatusCode::kDataLoss,
+              {"up_proj.alpha2\": row 2, group 0 adds up to 131008"});
   layer.alpha[5].bits = 0x7c00;
   ExpectError(layer.Write({}, layer.Scales(64)), absl::StatusCode::kDataLoss,
               {"up_proj.alpha2\": element 5 is infinite"});
