@@ -22,7 +22,7 @@
 #include "absl/status/statusor.h"
 #include "kernels/backend.h"
 #include "kernels/bit_plane.h"
-#include "kernels/cpu/bit_plane_linear.h"
+#include "kernels/cpu/cpu_linear.h"
 #include "kernels/cpu/huge_pages.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/kernel_table.h"
@@ -31,7 +31,7 @@
 namespace anyprec {
 
 // Immutable, so safe to read from many threads.
-class BinaryCodedLinear final : public LinearWeights {
+class BinaryCodedLinear final : public CpuLinear {
  public:
   // Stacks `parts` along n and copies them; the views may die afterwards.
   // INVALID_ARGUMENT as ValidateBitPlanes says, RESOURCE_EXHAUSTED.
@@ -49,14 +49,9 @@ class BinaryCodedLinear final : public LinearWeights {
   // True where Create was given scales for `precision`.
   bool HasPrecision(int precision) const;
 
-  // Computes the rows of `groups` as Backend::Linear specifies.
-  //   x  [rows, k]
-  //   y  [rows, n]
-  // RESOURCE_EXHAUSTED where scratch memory runs out.
-  // REQUIRES: HasPrecision of every group.
   absl::Status MatMul(ThreadPool& pool, std::span<const RowGroup> groups,
                       const float* x, float* y, bool accumulate,
-                      MatMulScratch& scratch) const;
+                      MatMulScratch& scratch) const override;
 
  private:
   struct PackedRows;

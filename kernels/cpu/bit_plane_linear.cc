@@ -129,14 +129,6 @@ BitPlaneKernels KernelsFor(Isa, const Avx512Extensions&) {
 
 }  // namespace
 
-absl::StatusOr<uint8_t*> MatMulScratch::Reserve(size_t bytes) {
-  if (bytes > buffer_.size()) {
-    // Half as much again, so that growing batches settle after a few calls.
-    ASSIGN_OR_RETURN(buffer_, HugePageBuffer::Create(bytes + bytes / 2));
-  }
-  return buffer_.as<uint8_t>();
-}
-
 absl::StatusOr<std::unique_ptr<BitPlaneLinear>> BitPlaneLinear::Create(
     std::span<const QuantizedLinear> parts, ComputeMode mode, Isa isa,
     Avx512Extensions extensions) {

@@ -27,16 +27,12 @@
 #include "kernels/backend.h"
 #include "kernels/bit_plane.h"
 #include "kernels/cpu/bit_plane_kernels.h"
+#include "kernels/cpu/cpu_linear.h"
 #include "kernels/cpu/huge_pages.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/thread_pool.h"
 
 namespace anyprec {
-
-enum class ComputeMode {
-  kInt16,    // int16 products, exact int32 sums; the quick one
-  kFloat32,  // fp32 throughout
-};
 
 // Extensions of kAvx512 to use. Tests clear them to reach every kernel.
 struct Avx512Extensions {
@@ -45,19 +41,8 @@ struct Avx512Extensions {
   bool amx = HasAmxBf16() && HasAmxInt8() && HasAvx512Bf16();
 };
 
-// Memory for packed activations; grows to what the largest call needs. One for
-// each thread that calls MatMul.
-class MatMulScratch {
- public:
-  // 64-byte aligned; valid until the next call.
-  absl::StatusOr<uint8_t*> Reserve(size_t bytes);
-
- private:
-  HugePageBuffer buffer_;
-};
-
 // Immutable, so safe to read from many threads.
-class BitPlaneLinear final : public LinearWeights {
+class BitPlaneLinear final : public CpuLinear {
  public:
   // Stacks `parts` along n and copies them; the views may die afterwards.
   // INVALID_ARGUMENT as ValidateBitPlanes says, RESOURCE_EXHAUSTED.
@@ -76,14 +61,9 @@ class BitPlaneLinear final : public LinearWeights {
   // True where Create was given a codebook for `precision`.
   bool HasPrecision(int precision) const;
 
-  // Computes the rows of `groups` as Backend::Linear specifies.
-  //   x  [rows, k]
-  //   y  [rows, n]
-  // RESOURCE_EXHAUSTED where scratch memory runs out.
-  // REQUIRES: HasPrecision of every group.
   absl::Status MatMul(ThreadPool& pool, std::span<const RowGroup> groups,
                       const float* x, float* y, bool accumulate,
-                      MatMulScratch& scratch) const;
+                      MatMulScratch& scratch) const override;
 
  private:
   // Centroids of one precision.

@@ -11,6 +11,8 @@
 #include "kernels/check.h"
 #include "kernels/cpu/attention.h"
 #include "kernels/cpu/binary_coded_linear.h"
+#include "kernels/cpu/bit_plane_linear.h"
+#include "kernels/cpu/cpu_linear.h"
 #include "kernels/cpu/dense_linear.h"
 #include "kernels/cpu/huge_pages.h"
 #include "kernels/cpu/kernel_table.h"
@@ -90,24 +92,20 @@ class CpuBackend final : public Backend {
   absl::Status Linear(const LinearWeights& weights,
                       std::span<const RowGroup> groups, const float* x,
                       float* y, bool accumulate) override {
-    if (const auto* planes = dynamic_cast<const BitPlaneLinear*>(&weights)) {
-      return planes->MatMul(pool_, groups, x, y, accumulate, scratch_);
-    }
-    if (const auto* coded = dynamic_cast<const BinaryCodedLinear*>(&weights)) {
-      return coded->MatMul(pool_, groups, x, y, accumulate, scratch_);
-    }
-    return Dense(weights).MatMul(pool_, groups, x, y, accumulate, scratch_);
+    return static_cast<const CpuLinear&>(weights).MatMul(pool_, groups, x, y,
+                                                         accumulate, scratch_);
   }
 
   absl::Status Embed(const LinearWeights& weights, std::span<const int32_t> ids,
                      float* y) override {
-    const DenseLinear& layer = Dense(weights);
-    RETURN_IF_ERROR(ValidateIds(ids, layer.n()));
-    const size_t k = layer.k();
+    const auto* layer = dynamic_cast<const DenseLinear*>(&weights);
+    ANYPREC_CHECK(layer != nullptr) << "not a dense layer of this backend";
+    RETURN_IF_ERROR(ValidateIds(ids, layer->n()));
+    const size_t k = layer->k();
     pool_.ParallelFor(ids.size(), RowsWorthAThread(k),
                       [&](size_t begin, size_t end) {
                         for (size_t i = begin; i < end; ++i) {
-                          layer.CopyRow(ids[i], y + i * k);
+                          layer->CopyRow(ids[i], y + i * k);
                         }
                       });
     return absl::OkStatus();
@@ -185,12 +183,6 @@ class CpuBackend final : public Backend {
   // costs more than it saves.
   static size_t RowsWorthAThread(size_t size) {
     return std::max<size_t>(1, 16384 / size);
-  }
-
-  static const DenseLinear& Dense(const LinearWeights& weights) {
-    const auto* dense = dynamic_cast<const DenseLinear*>(&weights);
-    ANYPREC_CHECK(dense != nullptr) << "not a dense layer of this backend";
-    return *dense;
   }
 
   const CpuBackendOptions options_;

@@ -7,7 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "kernels/backend.h"
-#include "kernels/cpu/bit_plane_linear.h"
+#include "kernels/cpu/cpu_linear.h"
 #include "kernels/cpu/isa.h"
 
 namespace anyprec {

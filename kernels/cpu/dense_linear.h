@@ -18,7 +18,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "kernels/backend.h"
-#include "kernels/cpu/bit_plane_linear.h"
+#include "kernels/cpu/cpu_linear.h"
 #include "kernels/cpu/huge_pages.h"
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/kernel_table.h"
@@ -27,7 +27,7 @@
 namespace anyprec {
 
 // Immutable, so safe to read from many threads.
-class DenseLinear final : public LinearWeights {
+class DenseLinear final : public CpuLinear {
  public:
   // Stacks `parts` along n and copies them; the views may die afterwards.
   // INVALID_ARGUMENT as ValidateDense says, RESOURCE_EXHAUSTED.
@@ -41,13 +41,9 @@ class DenseLinear final : public LinearWeights {
   size_t BytesRead(int precision) const override;
   size_t BytesResident() const override;
 
-  // Computes the rows of `groups` as Backend::Linear specifies.
-  //   x  [rows, k]
-  //   y  [rows, n]
-  // RESOURCE_EXHAUSTED where scratch memory runs out.
   absl::Status MatMul(ThreadPool& pool, std::span<const RowGroup> groups,
                       const float* x, float* y, bool accumulate,
-                      MatMulScratch& scratch) const;
+                      MatMulScratch& scratch) const override;
 
   // out[0..k) = W[row]. REQUIRES: 0 <= row < n().
   void CopyRow(int row, float* out) const;
