@@ -14,12 +14,14 @@ absl::StatusOr<std::unique_ptr<RecordedWork>> RecordedWork::Record(
       cudaStreamBeginCapture(stream.get(), cudaStreamCaptureModeThreadLocal),
       absl::StrCat("beginning to record ", what)));
   const absl::Status enqueued = enqueue();
-  // Ended in any case: a stream left recording could not go on.
+  // Ended in any case: a stream left recording could not go on. That it fails
+  // after something else has is no more than that, and the stream is not lost.
   cudaGraph_t graph = nullptr;
-  const absl::Status ended =
-      stream.Check(cudaStreamEndCapture(stream.get(), &graph),
-                   absl::StrCat("recording ", what));
-  absl::Status made = enqueued.ok() ? ended : enqueued;
+  const cudaError_t ended = cudaStreamEndCapture(stream.get(), &graph);
+  absl::Status made = enqueued;
+  if (made.ok()) {
+    made = stream.Check(ended, absl::StrCat("recording ", what));
+  }
   if (made.ok()) {
     made = stream.Check(
         cudaGraphInstantiate(&work->executable_, graph, /*flags=*/0),

@@ -14,8 +14,8 @@
 //
 // The driver takes memory for a graph, how much is its own affair. Where there
 // is none left, steps of as many rows at those bits are launched operation by
-// operation from then on, which needs no more than was reserved: the memory
-// that others hold is held for good.
+// operation from then on, in memory that was reserved: what others hold is held
+// for good.
 //
 // Thread-compatible.
 #ifndef ANYPREC_KERNELS_CUDA_STEP_GRAPHS_H_

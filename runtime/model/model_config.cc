@@ -203,7 +203,10 @@ absl::Status ParseQuantization(const Fields& fields, absl::string_view source,
   QuantizationConfig quantization;
   quantization.lm_head = "fp16";
   RETURN_IF_ERROR(inner.Read("scheme", &quantization.scheme));
-  RETURN_IF_ERROR(inner.Read("group_size", &quantization.group_size));
+  RETURN_IF_ERROR(
+      quantization.has_scales()
+          ? inner.ReadRequired("group_size", &quantization.group_size)
+          : inner.Read("group_size", &quantization.group_size));
   RETURN_IF_ERROR(inner.ReadRequired("seed_bits", &quantization.seed_bits));
   RETURN_IF_ERROR(inner.ReadRequired("parent_bits", &quantization.parent_bits));
   RETURN_IF_ERROR(inner.Read("sensitivity", &quantization.sensitivity));

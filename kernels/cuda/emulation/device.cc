@@ -37,6 +37,9 @@ cudaError_t Device::Admit(const char* function) {
     if (i->function != function || i->calls_before-- > 0) continue;
     const cudaError_t error = i->error;
     injected.erase(i);
+    for (const auto& stream : streams) {
+      if (stream->captures) stream->capture_broken = true;
+    }
     if (IsSticky(error)) sticky_error = error;
     return error;
   }

@@ -66,7 +66,8 @@ size_t DeviceBytesInUse();
 void SetDeviceCount(int count);
 
 // The `nth` call of `function` from now on (1: the next one) does nothing and
-// returns `error`. Launches count as calls of "cudaLaunchKernelExC".
+// returns `error`, and breaks captures. Launches count as calls of
+// "cudaLaunchKernelExC".
 void FailCall(const std::string& function, int nth, cudaError_t error);
 
 // How often `function` was called since the last ResetDevice(), by the names

@@ -4,9 +4,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <numeric>
+#include <span>
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "kernels/bit_plane.h"
+#include "kernels/types.h"
 
 namespace anyprec {
 namespace {
@@ -105,6 +108,49 @@ TEST(WeightTilesTest, PiecesAreFragmentsOfTheTensorCore) {
       const int word = lane % 4 + 4 * (r / 2);
       EXPECT_EQ(tile[lane * 4 + r], plane[row * 8 + word])
           << "lane " << lane << " word " << r;
+    }
+  }
+}
+
+// [band][group][beta, then the alphas][row of the band], of parts that share a
+// band.
+TEST(WeightTilesTest, ScalesStandByBandGroupAndBit) {
+  constexpr int kGroups = 3;
+  constexpr int kPrecision = 2;
+  constexpr int kRows = 23;
+  // Of bit -1, beta, and of bits 0 and 1: no two alike, all exact in fp16.
+  const auto value = [](int row, int group, int bit) {
+    return static_cast<float>(1 + (row * kGroups + group) * 3 + bit + 1);
+  };
+  std::vector<Float16> alpha, beta;
+  for (int row = 0; row < kRows; ++row) {
+    for (int group = 0; group < kGroups; ++group) {
+      beta.push_back(ToFloat16(value(row, group, -1)));
+      for (int bit = 0; bit < kPrecision; ++bit) {
+        alpha.push_back(ToFloat16(value(row, group, bit)));
+      }
+    }
+  }
+  constexpr size_t kFirst = 13 * kGroups;  // groups of the first part
+  const auto alphas = std::span<const Float16>(alpha);
+  const auto betas = std::span<const Float16>(beta);
+  const std::vector<GroupScales> parts = {
+      {kPrecision, 32, alphas.first(kFirst * kPrecision), betas.first(kFirst)},
+      {kPrecision, 32, alphas.subspan(kFirst * kPrecision),
+       betas.subspan(kFirst)}};
+  std::vector<Float16> tiles(TiledScales(kRows, kGroups, kPrecision),
+                             ToFloat16(-1));
+  ASSERT_EQ(tiles.size(), 2u * kGroups * (1 + kPrecision) * 16);
+  WriteScaleTiles(parts, kGroups, tiles);
+  size_t i = 0;
+  for (int band = 0; band < 2; ++band) {
+    for (int group = 0; group < kGroups; ++group) {
+      for (int bit = -1; bit < kPrecision; ++bit) {
+        for (int row = 16 * band; row < 16 * (band + 1); ++row, ++i) {
+          EXPECT_EQ(ToFloat(tiles[i]), row < kRows ? value(row, group, bit) : 0)
+              << "row " << row << ", group " << group << ", bit " << bit;
+        }
+      }
     }
   }
 }

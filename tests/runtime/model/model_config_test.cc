@@ -148,7 +148,7 @@ TEST(ModelConfigTest, WrongFieldsAreNamedWithValueFoundAndNeeded) {
        "lm_head is \"int3\""},
       {R"("quantization_config": {"quant_method": "anyprec", "scheme": "bcq",
            "seed_bits": 3, "parent_bits": 4})",
-       "quantization_config.group_size is -1, needed is 32 .. 1048576"},
+       "quantization_config.group_size is missing, needed is an integer"},
       {R"("quantization_config": {"quant_method": "anyprec", "scheme": "bcq",
            "group_size": 1048608, "seed_bits": 3, "parent_bits": 4})",
        "quantization_config.group_size is 1048608, needed is 32 .. 1048576"},
