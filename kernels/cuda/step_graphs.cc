@@ -50,7 +50,7 @@ absl::Status StepGraphs::Run(const StepRows& step, const KvLayout& layout,
 
   Graph& graph = graphs_[{max_rows, MaxSlicePrecision(max_precision)}];
   if (!graph.without_memory) {
-    const absl::Status launched = Launch(step, graph, operations, stream);
+    absl::Status launched = Launch(step, graph, operations, stream);
     if (!absl::IsResourceExhausted(launched)) return launched;
     RETURN_IF_ERROR(stream.Synchronize());  // a launch of it may be running
     graph = {.without_memory = true};
