@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "kernels/check.h"
+#include "kernels/cpu/row_blocks.h"
 #include "kernels/status_macros.h"
 #include "kernels/types.h"
 #include "kernels/validation.h"
@@ -39,17 +40,10 @@ size_t RoundUp(size_t a, size_t b) { return (a + b - 1) / b * b; }
 
 }  // namespace
 
-// Rows of x in blocks of at most max_rows, each [k, rows in the block].
+// Rows of x, each block of them as [k, rows in the block].
 struct BinaryCodedLinear::PackedRows {
   const float* data;
-  int rows;
-  int blocks;
-
-  // Of nearly equal sizes: 15 rows are 7 + 8, not 14 + 1, whose single row
-  // would use a fourteenth of the multipliers.
-  int begin(int block) const {
-    return static_cast<int>(static_cast<int64_t>(rows) * block / blocks);
-  }
+  RowBlocks blocks;
 };
 
 absl::StatusOr<std::unique_ptr<BinaryCodedLinear>> BinaryCodedLinear::Create(
@@ -218,18 +212,16 @@ absl::Status BinaryCodedLinear::MultiplyDecoded(ThreadPool& pool,
                                                 const float* x, float* y,
                                                 bool accumulate,
                                                 MatMulScratch& scratch) const {
-  PackedRows packed = {};
-  packed.rows = group.end - group.begin;
-  packed.blocks = (packed.rows + kernels_.max_rows - 1) / kernels_.max_rows;
+  const int rows = group.end - group.begin;
   ASSIGN_OR_RETURN(
       uint8_t* const memory,
-      scratch.Reserve(static_cast<size_t>(packed.rows) * k_ * sizeof(float)));
+      scratch.Reserve(static_cast<size_t>(rows) * k_ * sizeof(float)));
   auto* const data = reinterpret_cast<float*>(memory);
-  packed.data = data;
-  pool.ParallelFor(packed.blocks, 1, [&](size_t begin, size_t end) {
+  const PackedRows packed = {data, RowBlocks(rows, kernels_.max_rows)};
+  pool.ParallelFor(packed.blocks.count(), 1, [&](size_t begin, size_t end) {
     for (size_t block = begin; block < end; ++block) {
-      const size_t first = packed.begin(static_cast<int>(block));
-      const size_t size = packed.begin(static_cast<int>(block) + 1) - first;
+      const size_t first = packed.blocks.begin(static_cast<int>(block));
+      const size_t size = packed.blocks.size(static_cast<int>(block));
       for (size_t i = 0; i < size; ++i) {
         const float* const row = x + (first + i) * k_;
         float* const out = data + first * k_ + i;
@@ -262,9 +254,9 @@ void BinaryCodedLinear::MultiplyTiles(const PackedRows& packed, int precision,
                                    column + columns, panel);
       panels[i] = panel;
     }
-    for (int block = 0; block < packed.blocks; ++block) {
-      const size_t begin = packed.begin(block);
-      const int rows = packed.begin(block + 1) - static_cast<int>(begin);
+    for (int block = 0; block < packed.blocks.count(); ++block) {
+      const size_t begin = packed.blocks.begin(block);
+      const int rows = packed.blocks.size(block);
       const float* const x =
           packed.data + begin * k_ + static_cast<size_t>(column) * rows;
       const int most = kernels_.panels_for_rows(rows);

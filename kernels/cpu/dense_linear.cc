@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "kernels/check.h"
+#include "kernels/cpu/row_blocks.h"
 #include "kernels/status_macros.h"
 #include "kernels/types.h"
 #include "kernels/validation.h"
@@ -58,12 +59,6 @@ void ScatterRow(PanelType type, const T* row, int k, int lane, T* panel) {
 
 size_t RoundUp(size_t a, size_t b) { return (a + b - 1) / b * b; }
 
-// Rows in each block, `blocks` of nearly equal size: 15 rows are 8 + 7, not
-// 14 + 1, whose single row would use a fourteenth of the multipliers.
-int RowsInBlock(int rows, int blocks, int block) {
-  return rows / blocks + (block < rows % blocks ? 1 : 0);
-}
-
 // Panels are decoded to fp32 once for this many blocks of rows and more. With
 // fewer, decoding them in the product is cheaper than writing and reading fp32.
 constexpr int kBlocksWorthUnpacking = 3;
@@ -83,17 +78,14 @@ float* ThreadScratch(size_t floats) {
 }  // namespace
 
 struct DenseLinear::PackedRows {
-  std::vector<int> rows;    // indices into x and y
-  std::vector<int> begins;  // of each block in `rows`, and rows.size()
+  std::vector<int> rows;  // indices into x and y
+  RowBlocks blocks;       // of `rows`
   bool as_int16 = false;
-  // Each block at begins[i] * columns, and at begins[i] * segments.
+  // Each block at blocks.begin(i) * columns, and at that times segments.
   const float* floats = nullptr;
   const int32_t* pairs = nullptr;
   const float* scales = nullptr;
   int segments = 0;
-
-  int blocks() const { return static_cast<int>(begins.size()) - 1; }
-  int rows_in(int block) const { return begins[block + 1] - begins[block]; }
 };
 
 DenseLinear::DenseLinear(PanelType type, int n, int k, ComputeMode mode,
@@ -232,16 +224,10 @@ absl::Status DenseLinear::Multiply(ThreadPool& pool, std::vector<int> rows,
 absl::StatusOr<DenseLinear::PackedRows> DenseLinear::Pack(
     ThreadPool& pool, std::vector<int> rows, const float* x, bool as_int16,
     MatMulScratch& scratch) const {
-  PackedRows packed;
-  packed.as_int16 = as_int16;
   const int count = static_cast<int>(rows.size());
-  const int blocks = (count + kernels_.max_rows - 1) / kernels_.max_rows;
-  packed.begins.push_back(0);
-  for (int block = 0; block < blocks; ++block) {
-    packed.begins.push_back(packed.begins.back() +
-                            RowsInBlock(count, blocks, block));
-  }
-  packed.rows = std::move(rows);
+  PackedRows packed = {.rows = std::move(rows),
+                       .blocks = RowBlocks(count, kernels_.max_rows),
+                       .as_int16 = as_int16};
   packed.segments = (k_ + kActivationSegment - 1) / kActivationSegment;
   const size_t columns = as_int16 ? padded_k_ / 2 : padded_k_;
   const size_t packed_bytes = RoundUp(columns * count * 4, 64);
@@ -256,8 +242,8 @@ absl::StatusOr<DenseLinear::PackedRows> DenseLinear::Pack(
   packed.scales = scales;
 
   const auto pack_block = [&](int block) {
-    const int size = packed.rows_in(block);
-    const size_t first = packed.begins[block];
+    const int size = packed.blocks.size(block);
+    const size_t first = packed.blocks.begin(block);
     std::vector<int16_t> quantized(as_int16 ? padded_k_ : 0);
     std::vector<float> row_scales(as_int16 ? packed.segments : 0);
     for (int i = 0; i < size; ++i) {
@@ -282,7 +268,7 @@ absl::StatusOr<DenseLinear::PackedRows> DenseLinear::Pack(
   };
   // Below some 20 microseconds of copying, waking threads costs more.
   const size_t grain = std::max<size_t>(1, 32768 / (columns * 16));
-  pool.ParallelFor(blocks, grain, [&](size_t begin, size_t end) {
+  pool.ParallelFor(packed.blocks.count(), grain, [&](size_t begin, size_t end) {
     for (size_t block = begin; block < end; ++block) {
       pack_block(static_cast<int>(block));
     }
@@ -293,10 +279,10 @@ absl::StatusOr<DenseLinear::PackedRows> DenseLinear::Pack(
 void DenseLinear::MultiplyPanels(const PackedRows& packed, size_t first,
                                  size_t last, float* y, bool accumulate) const {
   const bool unpack = !packed.as_int16 && type_ != PanelType::kFloat32 &&
-                      packed.blocks() >= kBlocksWorthUnpacking;
+                      packed.blocks.count() >= kBlocksWorthUnpacking;
   const size_t unpacked_floats = static_cast<size_t>(padded_k_) * kPanelRows;
   const size_t bytes = unpack ? unpacked_floats * 4 : panel_bytes();
-  const size_t most = kernels_.panels_for_rows(packed.rows_in(0));
+  const size_t most = kernels_.panels_for_rows(packed.blocks.size(0));
   // Panels that stay in the second-level cache while all blocks of rows pass.
   const size_t group =
       std::clamp(kCachedBytes / bytes / most * most, most, kMaxGroup);
@@ -311,7 +297,7 @@ void DenseLinear::MultiplyPanels(const PackedRows& packed, size_t first,
       kernels_.unpack(type_, pointers[i], padded_k_, unpacked);
       pointers[i] = unpacked;
     }
-    for (int block = 0; block < packed.blocks(); ++block) {
+    for (int block = 0; block < packed.blocks.count(); ++block) {
       for (size_t i = 0; i < size;) {
         size_t count = most;
         while (count > size - i) count /= 2;
@@ -330,10 +316,10 @@ void DenseLinear::MultiplyGroup(const PackedRows& packed, int block,
                                 bool accumulate) const {
   constexpr int kMostValues = 32 * kPanelRows;
   float tile[kMostValues];
-  const int rows = packed.rows_in(block);
+  const int rows = packed.blocks.size(block);
   const int stride = count * kPanelRows;
   ANYPREC_CHECK(rows * stride <= kMostValues);
-  const size_t begin = packed.begins[block];
+  const size_t begin = packed.blocks.begin(block);
   if (packed.as_int16) {
     kernels_.multiply_int16(rows, count, packed.pairs + begin * (padded_k_ / 2),
                             packed.scales + begin * packed.segments, panels,
