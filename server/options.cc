@@ -112,8 +112,8 @@ FlagSet ServerFlags(ServerOptions& options) {
             "bad on a shared one.");
   flags.Add("compute", &options.compute,
             "Arithmetic on the CPU: int16 is faster (and prompts are computed "
-            "in bf16 where the processor has it); fp32 is exact, and the same "
-            "on every machine but for rounding.",
+            "in bf16 with AMX, up to 4 bits in int8 with AVX-512); fp32 is "
+            "exact, and the same on every machine but for rounding.",
             {"int16", "fp32"});
   flags.Add("cuda_graphs", &options.cuda_graphs,
             "On CUDA, launch a step of answers as one graph, recorded when a "

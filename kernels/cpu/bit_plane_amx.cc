@@ -1,5 +1,5 @@
-// Bit-plane products with AMX: decode rows in batches, exactly as vpdpwssd
-// computes them, and prefill rows with bfloat16.
+// Bit-plane products of decode rows with AMX: in batches, exactly as vpdpwssd
+// computes them.
 //
 // int16 products from byte products. With w = 256 w1 + w0 and x = 256 x1 + x0
 // (w1, x1 signed, w0, x0 unsigned bytes),
@@ -8,28 +8,14 @@
 //
 // Each of the four sums is exact in int32 (at most 960 * 255^2), and adding
 // them modulo 2^32 gives the exact result, which fits (kMaxCentroid).
+#include "kernels/cpu/amx_tiles.h"
 #include "kernels/cpu/bit_plane_avx512_panel.h"
 #include "kernels/cpu/bit_plane_avx512_products.h"
 
 namespace anyprec {
 namespace {
 
-// Tile registers are 16 rows of 64 bytes throughout.
-void ConfigureTiles() {
-  struct alignas(64) {
-    uint8_t palette = 1;
-    uint8_t start_row = 0;
-    uint8_t reserved[14] = {};
-    uint16_t bytes_per_row[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-  } config;
-  _tile_loadconfig(&config);
-}
-
-// gcc does not know that tile loads read memory.
-ANYPREC_INLINE void FlushStoresForTiles() { asm volatile("" ::: "memory"); }
-
-// ---- Decode rows. Packed x: what Avx512Int16Decode packs, then for each group
+// ---- Decode rows. Packed x: what Avx512Int16Gemv packs, then for each group
 // of 16 rows and chunk a slice of low and one of high bytes, then the groups'
 // scales [scale_blocks][16].
 
@@ -45,7 +31,7 @@ ANYPREC_INLINE int AmxRows(int rows) {
 }
 
 ANYPREC_INLINE size_t WordBytes(const BitPlaneJob& job) {
-  return (Avx512Int16Decode().packed_bytes(job) + 63) / 64 * 64;
+  return (Avx512Int16Gemv().packed_bytes(job) + 63) / 64 * 64;
 }
 
 ANYPREC_INLINE size_t GroupBytes(const PackedWeights& weights) {
@@ -102,7 +88,7 @@ void PackGroup(const BitPlaneJob& job, int group, int rows) {
 }
 
 void PackBatch(const BitPlaneJob& job, int begin, int end) {
-  Avx512Int16Decode().pack(job, begin, end);
+  Avx512Int16Gemv().pack(job, begin, end);
   const int amx_rows = AmxRows(job.rows);
   for (int m = begin; m < end && m < amx_rows; m += 16) {
     PackGroup(job, m / 16, amx_rows - m < 16 ? amx_rows - m : 16);
@@ -155,33 +141,16 @@ ANYPREC_INLINE void LookupChunkBytes(const ByteTable<kBits>& table,
 template <int kBits>
 void DecodeTileToBytes(const PackedWeights& weights, int tile, int block,
                        uint8_t* slices) {
-  constexpr int kChunkStride = kChunkBytesSlices * kSliceBytes;
   for (int lane = 0; lane < kTileRows; ++lane) {
     const ByteTable<kBits> table =
         LoadByteTable<kBits>(weights.tables, tile * kTileRows + lane);
-    uint8_t* out = slices + lane * kVectorBytes;
-    if (weights.blocks > 0) {
-      const BlockIndices<kBits> indices = ToIndices<kBits>(LoadPlanes<kBits>(
-          weights, BlockOffset(weights, tile, block) + lane * kRowBytes));
-#pragma GCC unroll 8
-      for (int c = 0; c < kBlockChunks; ++c) {
-        __m512i index;
-        if constexpr (kBits <= 4) {
-          index = indices.vectors[c / 2];
-          if (c % 2 == 1) index = _mm512_srli_epi16(index, 4);
-        } else {
-          index = indices.vectors[c];
-        }
-        LookupChunkBytes<kBits>(table, index, out + c * kChunkStride);
-      }
-      out += kBlockChunks * kChunkStride;
-    }
-    if (block != weights.scale_blocks - 1) continue;
-    for (int chunk = 0; chunk < weights.tail_chunks; ++chunk) {
-      const __m512i index = LoadTailIndices<kBits>(
-          weights, TailOffset(weights, tile, chunk) + lane * kTailRowBytes);
-      LookupChunkBytes<kBits>(table, index, out + chunk * kChunkStride);
-    }
+    uint8_t* const out = slices + lane * kVectorBytes;
+    DecodeIndices<kBits>(
+        weights, tile, block,
+        lane, [&](int chunk, __m512i index) __attribute__((always_inline)) {
+          LookupChunkBytes<kBits>(
+              table, index, out + chunk * kChunkBytesSlices * kSliceBytes);
+        });
   }
 }
 
@@ -275,102 +244,10 @@ void MultiplyBatch(const BitPlaneJob& job, int first_tile, int last_tile) {
   }
 }
 
-// ---- Prefill rows.
-
-// Two tiles of weights times two groups of x: four tile registers of sums, and
-// each of the four operands loaded serves two products.
-template <int kTileCount, int kGroupCount>
-void MultiplyTilePairs(const TileProduct& product) {
-  const uint8_t* const w = product.weights;
-  const uint8_t* const w1 = w + product.weights_stride;
-  const uint8_t* const x = product.x;
-  const uint8_t* const x1 = x + product.x_stride;
-  float* const sums = product.sums;
-  float* const sums1 = sums + kMaxGroups * kTileSums;
-  const int bytes = product.slices * kSliceBytes;
-  if (product.first) {
-    _tile_zero(0);
-    if constexpr (kGroupCount == 2) _tile_zero(1);
-    if constexpr (kTileCount == 2) _tile_zero(2);
-    if constexpr (kTileCount + kGroupCount == 4) _tile_zero(3);
-  } else {
-    _tile_loadd(0, sums, kVectorBytes);
-    if constexpr (kGroupCount == 2) {
-      _tile_loadd(1, sums + kTileSums, kVectorBytes);
-    }
-    if constexpr (kTileCount == 2) _tile_loadd(2, sums1, kVectorBytes);
-    if constexpr (kTileCount + kGroupCount == 4) {
-      _tile_loadd(3, sums1 + kTileSums, kVectorBytes);
-    }
-  }
-  for (int offset = 0; offset < bytes; offset += kSliceBytes) {
-    _tile_loadd(4, w + offset, kVectorBytes);
-    _tile_loadd(6, x + offset, kVectorBytes);
-    _tile_dpbf16ps(0, 4, 6);
-    if constexpr (kGroupCount == 2) {
-      _tile_loadd(7, x1 + offset, kVectorBytes);
-      _tile_dpbf16ps(1, 4, 7);
-    }
-    if constexpr (kTileCount == 2) {
-      _tile_loadd(5, w1 + offset, kVectorBytes);
-      _tile_dpbf16ps(2, 5, 6);
-    }
-    if constexpr (kTileCount + kGroupCount == 4) _tile_dpbf16ps(3, 5, 7);
-  }
-  _tile_stored(0, sums, kVectorBytes);
-  if constexpr (kGroupCount == 2) {
-    _tile_stored(1, sums + kTileSums, kVectorBytes);
-  }
-  if constexpr (kTileCount == 2) _tile_stored(2, sums1, kVectorBytes);
-  if constexpr (kTileCount + kGroupCount == 4) {
-    _tile_stored(3, sums1 + kTileSums, kVectorBytes);
-  }
-}
-
-template <int kBits>
-struct AmxBf16Kernel {
-  static constexpr int kChunkSlices = kBf16ChunkSlices;
-  // 128 rows of weights: a block of x, read from the last-level cache or even
-  // memory, then serves 128 x 32 sums at 8 bytes a cycle.
-  static constexpr int kPanelTiles = 8;
-  static constexpr int kTiles = 2;
-  static constexpr int kGroups = 2;
-
-  static void DecodeTile(const PackedWeights& weights, int tile, int block,
-                         uint8_t* slices) {
-    DecodeTileToBf16<kBits>(weights, tile, block, slices);
-  }
-
-  static void Multiply(const TileProduct& product) {
-    FlushStoresForTiles();
-    if (product.tiles == 2 && product.groups == 2) {
-      MultiplyTilePairs<2, 2>(product);
-    } else if (product.tiles == 2) {
-      MultiplyTilePairs<2, 1>(product);
-    } else if (product.groups == 2) {
-      MultiplyTilePairs<1, 2>(product);
-    } else {
-      MultiplyTilePairs<1, 1>(product);
-    }
-  }
-};
-
-void MultiplyAmxBf16(const BitPlaneJob& job, int first_tile, int last_tile) {
-  ConfigureTiles();
-  DispatchPrecision(job.weights.precision, [&]<int kBits>() {
-    MultiplyPanels<AmxBf16Kernel<kBits>>(job, first_tile, last_tile);
-  });
-  _tile_release();
-}
-
 }  // namespace
 
 BitPlaneProduct AmxInt8Decode() {
   return {BatchBytes, PackBatch, MultiplyBatch};
-}
-
-BitPlaneProduct AmxBf16Prefill() {
-  return {Bf16Bytes, PackBf16, MultiplyAmxBf16};
 }
 
 }  // namespace anyprec

@@ -445,31 +445,8 @@ void PackFloat32(const BitPlaneJob& job, int begin, int end) {
   }
 }
 
-// The eight lower or upper words of `w` as fp32.
-template <bool kFloat16>
-ANYPREC_INLINE __m256 ToFloat32(__m256i w, bool upper) {
-  const __m128i words =
-      upper ? _mm256_extracti128_si256(w, 1) : _mm256_castsi256_si128(w);
-  if constexpr (kFloat16) return _mm256_cvtph_ps(words);
-  return _mm256_cvtepi32_ps(_mm256_cvtepi16_epi32(words));
-}
-
-// Decodes a scale block of four weight rows to fp32, `columns` apart.
-template <int kBits, bool kFloat16>
-void DecodeRows(const PackedWeights& weights, int tile, int block, int lane,
-                int columns, float* out) {
-  for (int i = 0; i < 4; ++i, out += columns) {
-    const RowTable<kBits> table =
-        LoadTable<kBits>(weights.tables, tile * kTileRows + lane + i);
-    DecodeScaleBlock<kBits>(
-        weights, table, tile, block,
-        lane + i, [&](int vector, __m256i w) __attribute__((always_inline)) {
-          float* const values = out + vector * kLanes;
-          _mm256_store_ps(values, ToFloat32<kFloat16>(w, false));
-          _mm256_store_ps(values + 8, ToFloat32<kFloat16>(w, true));
-        });
-  }
-}
+// ---- Prefill: four decoded weight rows at a time, which all rows of x share.
+// x is packed as for decode rows.
 
 ANYPREC_INLINE float SumLanes(__m256 v) {
   __m128 sum =
@@ -479,31 +456,99 @@ ANYPREC_INLINE float SumLanes(__m256 v) {
   return _mm_cvtss_f32(sum);
 }
 
-// Adds the products of four decoded rows with kRows rows of x to totals
-// [kRows][kTileRows].
-template <int kRows>
-ANYPREC_INLINE void MultiplyRows(const float* w, const float* const (&x)[kRows],
-                                 int columns, float* totals) {
-  __m256 sums[kRows][4];
-  for (auto& row : sums) {
-    for (__m256& sum : row) sum = _mm256_setzero_ps();
+struct Int16Prefill {
+  using Value = int16_t;
+  using Vector = __m256i;
+  static constexpr int kVectorValues = 16;
+
+  static ANYPREC_INLINE const Value* Row(const BitPlaneJob& job, int m) {
+    return Int16Row(job, m);
   }
-  for (int i = 0; i < columns; i += 8) {
-    __m256 values[4];
+  static ANYPREC_INLINE void StoreDecoded(Value* out, __m256i w) {
+    _mm256_store_si256(reinterpret_cast<__m256i*>(out), w);
+  }
+  static ANYPREC_INLINE Vector Zero() { return _mm256_setzero_si256(); }
+  static ANYPREC_INLINE Vector Load(const Value* values) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(values));
+  }
+  static ANYPREC_INLINE Vector MultiplyAdd(Vector a, Vector b, Vector sum) {
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(a, b));
+  }
+  static ANYPREC_INLINE float BlockSum(const BitPlaneJob& job, int m, int block,
+                                       Vector sum) {
+    return static_cast<float>(SumLanes(sum)) * Int16Scales(job, m)[block];
+  }
+};
+
+struct Float32Prefill {
+  using Value = float;
+  using Vector = __m256;
+  static constexpr int kVectorValues = 8;
+
+  static ANYPREC_INLINE const Value* Row(const BitPlaneJob& job, int m) {
+    return Float32Row(job, m);
+  }
+  static ANYPREC_INLINE void StoreDecoded(Value* out, __m256i w) {
+    _mm256_store_ps(out, _mm256_cvtph_ps(_mm256_castsi256_si128(w)));
+    _mm256_store_ps(out + 8, _mm256_cvtph_ps(_mm256_extracti128_si256(w, 1)));
+  }
+  static ANYPREC_INLINE Vector Zero() { return _mm256_setzero_ps(); }
+  static ANYPREC_INLINE Vector Load(const Value* values) {
+    return _mm256_loadu_ps(values);
+  }
+  static ANYPREC_INLINE Vector MultiplyAdd(Vector a, Vector b, Vector sum) {
+    return _mm256_fmadd_ps(a, b, sum);
+  }
+  static ANYPREC_INLINE float BlockSum(const BitPlaneJob&, int, int,
+                                       Vector sum) {
+    return SumLanes(sum);
+  }
+};
+
+// Decodes a scale block of four weight rows, `columns` apart.
+template <typename Way, int kBits>
+void DecodeRows(const PackedWeights& weights, int tile, int block, int lane,
+                int columns, typename Way::Value* out) {
+  for (int i = 0; i < 4; ++i, out += columns) {
+    const RowTable<kBits> table =
+        LoadTable<kBits>(weights.tables, tile * kTileRows + lane + i);
+    DecodeScaleBlock<kBits>(
+        weights, table, tile, block,
+        lane + i, [&](int vector, __m256i w) __attribute__((always_inline)) {
+          Way::StoreDecoded(out + vector * kLanes, w);
+        });
+  }
+}
+
+// Adds the products of four decoded rows with rows [m, m + kRows) of x over a
+// scale block to totals [kRows][kTileRows].
+template <typename Way, int kRows>
+ANYPREC_INLINE void MultiplyRows(const BitPlaneJob& job, int m, int block,
+                                 const typename Way::Value* w, int columns,
+                                 float* totals) {
+  using Vector = typename Way::Vector;
+  const typename Way::Value* x[kRows];
+  Vector sums[kRows][4];
+  for (int i = 0; i < kRows; ++i) {
+    x[i] = Way::Row(job, m + i) + FirstColumn(block);
+    for (Vector& sum : sums[i]) sum = Way::Zero();
+  }
+  for (int column = 0; column < columns; column += Way::kVectorValues) {
+    Vector values[4];
 #pragma GCC unroll 4
-    for (int r = 0; r < 4; ++r) values[r] = _mm256_load_ps(w + r * columns + i);
+    for (int r = 0; r < 4; ++r) values[r] = Way::Load(w + r * columns + column);
 #pragma GCC unroll 2
-    for (int m = 0; m < kRows; ++m) {
-      const __m256 column = _mm256_loadu_ps(x[m] + i);
+    for (int i = 0; i < kRows; ++i) {
+      const Vector activations = Way::Load(x[i] + column);
 #pragma GCC unroll 4
       for (int r = 0; r < 4; ++r) {
-        sums[m][r] = _mm256_fmadd_ps(values[r], column, sums[m][r]);
+        sums[i][r] = Way::MultiplyAdd(values[r], activations, sums[i][r]);
       }
     }
   }
-  for (int m = 0; m < kRows; ++m) {
+  for (int i = 0; i < kRows; ++i) {
     for (int r = 0; r < 4; ++r) {
-      totals[m * kTileRows + r] += SumLanes(sums[m][r]);
+      totals[i * kTileRows + r] += Way::BlockSum(job, m + i, block, sums[i][r]);
     }
   }
 }
@@ -511,28 +556,25 @@ ANYPREC_INLINE void MultiplyRows(const float* w, const float* const (&x)[kRows],
 // Rows of x that share one decoding of a tile; their sums take 16 KiB.
 constexpr int kMaxRows = 256;
 
-template <int kBits, bool kFloat16>
-void MultiplyTileFloat32(const BitPlaneJob& job, int tile, int first_row,
+template <typename Way, int kBits>
+void MultiplyPrefillTile(const BitPlaneJob& job, int tile, int first_row,
                          int rows) {
-  alignas(32) float w[4 * kMaxScaleBlockColumns];
+  alignas(32) typename Way::Value w[4 * kMaxScaleBlockColumns];
   float totals[kMaxRows * kTileRows] = {};
   const PackedWeights& weights = job.weights;
   const int tile_rows = TileRows(weights, tile);
   for (int block = 0; block < weights.scale_blocks; ++block) {
-    const int first = FirstColumn(block);
-    const int columns = PaddedEnd(weights, block) - first;
+    const int columns = PaddedEnd(weights, block) - FirstColumn(block);
     for (int lane = 0; lane < tile_rows; lane += 4) {
-      DecodeRows<kBits, kFloat16>(weights, tile, block, lane, columns, w);
+      DecodeRows<Way, kBits>(weights, tile, block, lane, columns, w);
       int m = 0;
       for (; m + 2 <= rows; m += 2) {
-        MultiplyRows<2>(w,
-                        {Float32Row(job, first_row + m) + first,
-                         Float32Row(job, first_row + m + 1) + first},
-                        columns, totals + m * kTileRows + lane);
+        MultiplyRows<Way, 2>(job, first_row + m, block, w, columns,
+                             totals + m * kTileRows + lane);
       }
       if (m < rows) {
-        MultiplyRows<1>(w, {Float32Row(job, first_row + m) + first}, columns,
-                        totals + m * kTileRows + lane);
+        MultiplyRows<Way, 1>(job, first_row + m, block, w, columns,
+                             totals + m * kTileRows + lane);
       }
     }
   }
@@ -544,12 +586,12 @@ void MultiplyTileFloat32(const BitPlaneJob& job, int tile, int first_row,
   }
 }
 
-template <bool kFloat16>
-void MultiplyFloat32(const BitPlaneJob& job, int first_tile, int last_tile) {
+template <typename Way>
+void MultiplyPrefill(const BitPlaneJob& job, int first_tile, int last_tile) {
   DispatchPrecision(job.weights.precision, [&]<int kBits>() {
     for (int tile = first_tile; tile < last_tile; ++tile) {
       for (int m = 0; m < job.rows; m += kMaxRows) {
-        MultiplyTileFloat32<kBits, kFloat16>(
+        MultiplyPrefillTile<Way, kBits>(
             job, tile, m, job.rows - m < kMaxRows ? job.rows - m : kMaxRows);
       }
     }
@@ -559,11 +601,13 @@ void MultiplyFloat32(const BitPlaneJob& job, int first_tile, int last_tile) {
 }  // namespace
 
 BitPlaneKernels Avx2BitPlaneKernels() {
+  const BitPlaneProduct float32 = {Float32Bytes, PackFloat32,
+                                   MultiplyPrefill<Float32Prefill>};
   return {
       .decode_int16 = {Int16Bytes, PackInt16, MultiplyInt16},
-      .decode_float32 = {Float32Bytes, PackFloat32, MultiplyFloat32<true>},
-      .prefill_int16 = {Float32Bytes, PackFloat32, MultiplyFloat32<false>},
-      .prefill_float32 = {Float32Bytes, PackFloat32, MultiplyFloat32<true>},
+      .decode_float32 = float32,
+      .prefill_int16 = {Int16Bytes, PackInt16, MultiplyPrefill<Int16Prefill>},
+      .prefill_float32 = float32,
   };
 }
 

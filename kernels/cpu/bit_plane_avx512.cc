@@ -1,4 +1,4 @@
-// Bit-plane products of decode rows for AVX-512 (VBMI, VNNI, GFNI): a GEMV that
+// Bit-plane products of few rows for AVX-512 (VBMI, VNNI, GFNI): a GEMV that
 // computes up to eight rows of x for each weight decoded.
 //
 // Decoding 512 weights takes a few instructions for each vector of 32: planes
@@ -6,8 +6,6 @@
 // (to 5 bits) or vpermb (from 6 on) looks them up, vpdpwssd multiplies. Each of
 // 16 rows leaves a vector of partial sums, which SumLanes joins to one.
 #include "kernels/cpu/bit_plane_avx512.h"
-
-#include <float.h>
 
 #include "kernels/cpu/bit_plane_avx512_products.h"
 
@@ -36,41 +34,6 @@ size_t Int16Bytes(const BitPlaneJob& job) {
                      sizeof(float) * job.weights.scale_blocks);
 }
 
-// The scale of columns [first, last) of a row of x. A NaN or an infinity
-// becomes the scale, and so every result of the row.
-float BlockScale(const float* x, int first, int last) {
-  __m512 sums = _mm512_setzero_ps();
-  __m512 largest = _mm512_setzero_ps();
-  for (int i = first; i < last; i += 16) {
-    const __m512 magnitude = _mm512_abs_ps(_mm512_loadu_ps(x + i));
-    sums = _mm512_add_ps(sums, magnitude);
-    largest = _mm512_max_ps(largest, magnitude);
-  }
-  const float by_sum = _mm512_reduce_add_ps(sums) / kMaxMagnitudeSum;
-  const float by_largest = _mm512_reduce_max_ps(largest) / kMaxInt16;
-  const float scale = by_largest > by_sum ? by_largest : by_sum;
-  return scale < kMinScale ? 0.0f : scale;
-}
-
-// Quantizes 64 columns and stores even ones before odd ones.
-void PackChunk(const float* x, int columns, float inverse_scale, uint8_t* out) {
-  const __m512 inverse = _mm512_set1_ps(inverse_scale);
-  __m512i halves[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
-  for (int i = 0; i < columns / 32; ++i) {
-    const __m512i low =
-        _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x + 32 * i), inverse));
-    const __m512i high = _mm512_cvtps_epi32(
-        _mm512_mul_ps(_mm512_loadu_ps(x + 32 * i + 16), inverse));
-    halves[i] =
-        _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi32_epi16(low)),
-                           _mm512_cvtepi32_epi16(high), 1);
-  }
-  _mm512_store_si512(
-      out, _mm512_permutex2var_epi16(halves[0], EvenWords(), halves[1]));
-  _mm512_store_si512(out + kVectorBytes, _mm512_permutex2var_epi16(
-                                             halves[0], OddWords(), halves[1]));
-}
-
 void PackInt16Row(const BitPlaneJob& job, int m) {
   const PackedWeights& weights = job.weights;
   const float* const x = job.x + static_cast<size_t>(m) * weights.k;
@@ -79,14 +42,16 @@ void PackInt16Row(const BitPlaneJob& job, int m) {
     const int first = block * kBlockColumns;
     const int last =
         block == weights.scale_blocks - 1 ? weights.k : first + kBlockColumns;
-    const float scale = BlockScale(x, first, last);
+    const float scale = Int16Scale(x + first, last - first);
     Int16Scales(job, m)[block] = scale;
-    const float inverse =
-        scale > 0.0f && scale <= FLT_MAX ? 1.0f / scale : 0.0f;
     for (int i = first; i < last; i += kChunkColumns) {
       const int left = last - i;
-      PackChunk(x + i, left < kChunkColumns ? left : kChunkColumns, inverse,
-                out);
+      __m512i even;
+      __m512i odd;
+      QuantizeToInt16(x + i, left < kChunkColumns ? left : kChunkColumns,
+                      InverseScale(scale), even, odd);
+      _mm512_store_si512(out, even);
+      _mm512_store_si512(out + kVectorBytes, odd);
       out += kChunkVectors * kVectorBytes;
     }
   }
@@ -261,7 +226,7 @@ const float* Avx512Int16Scales(const BitPlaneJob& job, int m) {
   return Int16Scales(job, m);
 }
 
-BitPlaneProduct Avx512Int16Decode() {
+BitPlaneProduct Avx512Int16Gemv() {
   return {Int16Bytes, PackInt16, MultiplyInt16};
 }
 

@@ -7,6 +7,7 @@
 #ifndef ANYPREC_KERNELS_CPU_BIT_PLANE_AVX512_H_
 #define ANYPREC_KERNELS_CPU_BIT_PLANE_AVX512_H_
 
+#include <float.h>
 #include <immintrin.h>
 
 #include "kernels/cpu/bit_plane_kernels.h"
@@ -321,6 +322,78 @@ ANYPREC_INLINE void DecodeScaleBlock(const PackedWeights& weights,
     LookupChunk<kBits>(table, index, first + kChunkVectors * chunk, sink);
   }
 }
+
+// As DecodeScaleBlock, but passes on codebook indices as bytes in the order of
+// columns: sink(chunk, indices). Bits above kBits are unspecified.
+template <int kBits, typename Sink>
+ANYPREC_INLINE void DecodeIndices(const PackedWeights& weights, int tile,
+                                  int block, int lane, Sink sink) {
+  if (block < weights.blocks) {
+    const BlockIndices<kBits> indices = ToIndices<kBits>(LoadPlanes<kBits>(
+        weights, BlockOffset(weights, tile, block) + lane * kRowBytes));
+#pragma GCC unroll 8
+    for (int c = 0; c < kBlockChunks; ++c) {
+      if constexpr (kBits <= 4) {
+        const __m512i pair = indices.vectors[c / 2];
+        sink(c, c % 2 == 0 ? pair : _mm512_srli_epi16(pair, 4));
+      } else {
+        sink(c, indices.vectors[c]);
+      }
+    }
+  }
+  if (block != weights.scale_blocks - 1) return;
+  const int first = weights.blocks > 0 ? kBlockChunks : 0;
+  for (int chunk = 0; chunk < weights.tail_chunks; ++chunk) {
+    sink(first + chunk,
+         LoadTailIndices<kBits>(
+             weights, TailOffset(weights, tile, chunk) + lane * kTailRowBytes));
+  }
+}
+
+// ---- Activations as int16.
+
+// The scale of `columns` values of a row of x, a multiple of 16 and at most a
+// scale block: see kMaxMagnitudeSum. A NaN or an infinity becomes the scale,
+// and so every result of the row.
+inline float Int16Scale(const float* x, int columns) {
+  __m512 sums = _mm512_setzero_ps();
+  __m512 largest = _mm512_setzero_ps();
+  for (int i = 0; i < columns; i += 16) {
+    const __m512 magnitude = _mm512_abs_ps(_mm512_loadu_ps(x + i));
+    sums = _mm512_add_ps(sums, magnitude);
+    largest = _mm512_max_ps(largest, magnitude);
+  }
+  const float by_sum = _mm512_reduce_add_ps(sums) / kMaxMagnitudeSum;
+  const float by_largest = _mm512_reduce_max_ps(largest) / kMaxInt16;
+  const float scale = by_largest > by_sum ? by_largest : by_sum;
+  return scale < kMinScale ? 0.0f : scale;
+}
+
+// What values are multiplied with; 0 for a scale that is 0 or not finite.
+ANYPREC_INLINE float InverseScale(float scale) {
+  return scale > 0.0f && scale <= FLT_MAX ? 1.0f / scale : 0.0f;
+}
+
+// Quantizes a chunk of `columns` values, 32 or 64; zeros beyond them.
+ANYPREC_INLINE void QuantizeToInt16(const float* x, int columns,
+                                    float inverse_scale, __m512i& even,
+                                    __m512i& odd) {
+  const __m512 inverse = _mm512_set1_ps(inverse_scale);
+  __m512i halves[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+  for (int i = 0; i < columns / 32; ++i) {
+    const __m512i low =
+        _mm512_cvtps_epi32(_mm512_mul_ps(_mm512_loadu_ps(x + 32 * i), inverse));
+    const __m512i high = _mm512_cvtps_epi32(
+        _mm512_mul_ps(_mm512_loadu_ps(x + 32 * i + 16), inverse));
+    halves[i] =
+        _mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtepi32_epi16(low)),
+                           _mm512_cvtepi32_epi16(high), 1);
+  }
+  even = _mm512_permutex2var_epi16(halves[0], EvenWords(), halves[1]);
+  odd = _mm512_permutex2var_epi16(halves[0], OddWords(), halves[1]);
+}
+
+// ---- Sums.
 
 // Lane r of the result is the sum of v[r]'s lanes. Three shuffles and adds for
 // two vectors at each of four levels: 45 instructions for 16 sums.

@@ -9,12 +9,14 @@
 
 namespace anyprec {
 
-// Decode rows in int16 with vpdpwssd.
+// Few decode rows in int16 with vpdpwssd.
+BitPlaneProduct Avx512Int16Gemv();
+// The same results for any number of rows: batches go through panels, or
+// through AMX-INT8.
 BitPlaneProduct Avx512Int16Decode();
-// The same results; batches of rows go through AMX-INT8.
 BitPlaneProduct AmxInt8Decode();
 
-// Multiplies rows [first_row, last_row) of a job that Avx512Int16Decode packed.
+// Multiplies rows [first_row, last_row) of a job that Avx512Int16Gemv packed.
 void Avx512MultiplyInt16Rows(const BitPlaneJob& job, int first_tile,
                              int last_tile, int first_row, int last_row);
 // Packed scales of row m of such a job, [scale_blocks].
@@ -23,11 +25,12 @@ const float* Avx512Int16Scales(const BitPlaneJob& job, int m);
 // Decode rows in fp32.
 BitPlaneProduct Avx512Float32Decode();
 
-// Prefill rows with fp32 FMA, from tables of fp16 or of int16.
-BitPlaneProduct Avx512Float32Prefill(bool float16_tables);
-// Prefill rows from tables of int16 with bfloat16 products: vdpbf16ps, AMX.
-BitPlaneProduct Avx512Bf16Prefill();
+// Prefill rows from tables of int16 as bytes or int16, by precision.
+BitPlaneProduct Avx512IntegerPrefill();
+// Prefill rows from tables of int16 as bfloat16, with AMX.
 BitPlaneProduct AmxBf16Prefill();
+// Prefill rows in fp32.
+BitPlaneProduct Avx512Float32Prefill();
 
 }  // namespace anyprec
 

@@ -102,17 +102,16 @@ float QuantizeCentroids(std::span<const Float16> centroids,
 
 #if defined(__x86_64__)
 
-BitPlaneKernels KernelsFor(Isa isa, const Avx512Extensions& extensions) {
+BitPlaneKernels KernelsFor(Isa isa, bool amx) {
   if (isa == Isa::kPortable) return PortableBitPlaneKernels();
   if (isa == Isa::kAvx2) return Avx2BitPlaneKernels();
   BitPlaneKernels kernels = {
       .decode_int16 = Avx512Int16Decode(),
       .decode_float32 = Avx512Float32Decode(),
-      .prefill_int16 = Avx512Float32Prefill(/*float16_tables=*/false),
-      .prefill_float32 = Avx512Float32Prefill(/*float16_tables=*/true),
+      .prefill_int16 = Avx512IntegerPrefill(),
+      .prefill_float32 = Avx512Float32Prefill(),
   };
-  if (extensions.bf16) kernels.prefill_int16 = Avx512Bf16Prefill();
-  if (extensions.amx) {
+  if (amx) {
     kernels.decode_int16 = AmxInt8Decode();
     kernels.prefill_int16 = AmxBf16Prefill();
   }
@@ -121,9 +120,7 @@ BitPlaneKernels KernelsFor(Isa isa, const Avx512Extensions& extensions) {
 
 #else
 
-BitPlaneKernels KernelsFor(Isa, const Avx512Extensions&) {
-  return PortableBitPlaneKernels();
-}
+BitPlaneKernels KernelsFor(Isa, bool) { return PortableBitPlaneKernels(); }
 
 #endif
 
@@ -131,13 +128,13 @@ BitPlaneKernels KernelsFor(Isa, const Avx512Extensions&) {
 
 absl::StatusOr<std::unique_ptr<BitPlaneLinear>> BitPlaneLinear::Create(
     std::span<const QuantizedLinear> parts, ComputeMode mode, Isa isa,
-    Avx512Extensions extensions) {
+    bool amx) {
   RETURN_IF_ERROR(ValidateBitPlanes(parts));
   ANYPREC_CHECK(!parts[0].codebooks.empty()) << "a layer with scales";
   int n = 0;
   for (const QuantizedLinear& part : parts) n += part.matrix.n;
-  std::unique_ptr<BitPlaneLinear> linear(new BitPlaneLinear(
-      n, parts[0].matrix.k, mode, KernelsFor(isa, extensions)));
+  std::unique_ptr<BitPlaneLinear> linear(
+      new BitPlaneLinear(n, parts[0].matrix.k, mode, KernelsFor(isa, amx)));
   RETURN_IF_ERROR(linear->PackPlanes(parts));
   const int codebooks = static_cast<int>(parts[0].codebooks.size());
   for (int i = 0; i < codebooks; ++i) {

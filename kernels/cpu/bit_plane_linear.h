@@ -8,10 +8,12 @@
 //
 // Accuracy. kFloat32 multiplies the codebook's fp16 values with fp32
 // activations, exactly but for the rounding of fp32 sums. kInt16 rounds
-// centroids to multiples of 1/4096 of the row's largest, and decode activations
-// to multiples of some 1/1000 of a block's mean magnitude: 3e-4 (RMS) of the
-// result for Gaussian data. Prefill rows in kInt16 mode may use bfloat16
-// products with fp32 sums.
+// centroids to multiples of 1/4096 of the row's largest, and activations to
+// multiples of some 1/1000 of a block's mean magnitude: 3e-4 (RMS) of the
+// result for Gaussian data. Prefill rows in kInt16 mode are computed as the
+// machine does it fastest: with AMX in bfloat16 with fp32 sums; with AVX-512 up
+// to 4 bits in int8, 1/127 of the largest of a row's centroids and of 64
+// activations; else in int16.
 #ifndef ANYPREC_KERNELS_CPU_BIT_PLANE_LINEAR_H_
 #define ANYPREC_KERNELS_CPU_BIT_PLANE_LINEAR_H_
 
@@ -34,22 +36,16 @@
 
 namespace anyprec {
 
-// Extensions of kAvx512 to use. Tests clear them to reach every kernel.
-struct Avx512Extensions {
-  bool bf16 = HasAvx512Bf16();
-  // Its kernels convert with AVX512_BF16.
-  bool amx = HasAmxBf16() && HasAmxInt8() && HasAvx512Bf16();
-};
-
 // Immutable, so safe to read from many threads.
 class BitPlaneLinear final : public CpuLinear {
  public:
   // Stacks `parts` along n and copies them; the views may die afterwards.
   // INVALID_ARGUMENT as ValidateBitPlanes says, RESOURCE_EXHAUSTED.
-  // REQUIRES: the first part has codebooks; the machine runs `isa`.
+  // REQUIRES: the first part has codebooks; the machine runs `isa`, which is
+  // kAvx512 where `amx` is to take effect, and AMX.
   static absl::StatusOr<std::unique_ptr<BitPlaneLinear>> Create(
       std::span<const QuantizedLinear> parts, ComputeMode mode, Isa isa,
-      Avx512Extensions extensions = {});
+      bool amx = HasAmx());
 
   int n() const override { return n_; }
   int k() const override { return k_; }

@@ -90,11 +90,6 @@ void LoadTable(const PackedWeights& weights, int row, uint16_t* values) {
   }
 }
 
-float TableValue(uint16_t bits, bool float16) {
-  if (float16) return ToFloat(Float16{bits});
-  return static_cast<float>(static_cast<int16_t>(bits));
-}
-
 // Decodes the rows of tiles in turn.
 class RowDecoder {
  public:
@@ -109,11 +104,11 @@ class RowDecoder {
     }
   }
 
-  void DecodeFloat(int row, bool float16, float* out) {
+  void DecodeFloat16(int row, float* out) {
     Decode(row);
     float centroids[256];
     for (int i = 0; i < 1 << weights_.precision; ++i) {
-      centroids[i] = TableValue(values_[i], float16);
+      centroids[i] = ToFloat(Float16{values_[i]});
     }
     for (int i = 0; i < weights_.k; ++i) out[i] = centroids[indices_[i]];
   }
@@ -224,14 +219,13 @@ float DotProduct(const float* a, const float* b, int n) {
   return sums[0];
 }
 
-template <bool kFloat16>
 void MultiplyFloat32(const BitPlaneJob& job, int first_tile, int last_tile) {
   const PackedWeights& weights = job.weights;
   RowDecoder decoder(weights);
   std::vector<float> w(weights.k);
   const int last_row = std::min(last_tile * kTileRows, weights.n);
   for (int row = first_tile * kTileRows; row < last_row; ++row) {
-    decoder.DecodeFloat(row, kFloat16, w.data());
+    decoder.DecodeFloat16(row, w.data());
     for (int m = 0; m < job.rows; ++m) {
       const float* const x = job.x + static_cast<size_t>(m) * weights.k;
       StoreResult(job, m, row,
@@ -244,11 +238,13 @@ void MultiplyFloat32(const BitPlaneJob& job, int first_tile, int last_tile) {
 
 BitPlaneKernels PortableBitPlaneKernels() {
   static_assert(std::endian::native == std::endian::little);
+  const BitPlaneProduct int16 = {Int16Bytes, PackInt16, MultiplyInt16};
+  const BitPlaneProduct float32 = {NoBytes, PackNothing, MultiplyFloat32};
   return {
-      .decode_int16 = {Int16Bytes, PackInt16, MultiplyInt16},
-      .decode_float32 = {NoBytes, PackNothing, MultiplyFloat32<true>},
-      .prefill_int16 = {NoBytes, PackNothing, MultiplyFloat32<false>},
-      .prefill_float32 = {NoBytes, PackNothing, MultiplyFloat32<true>},
+      .decode_int16 = int16,
+      .decode_float32 = float32,
+      .prefill_int16 = int16,
+      .prefill_float32 = float32,
   };
 }
 

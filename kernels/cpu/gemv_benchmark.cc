@@ -384,12 +384,12 @@ void RegisterAll() {
     return MakeBinaryCoded(kSize, kSize, precision);
   };
   add("Decode", decode(int16), {3, 4, 5, 6, 7, 8}, {1}, 100);
-  add("Decode", decode(int16), {3, 4, 8}, {2, 4, 8, 16}, 50);
+  add("Decode", decode(int16), {3, 4, 8}, {2, 4, 8, 12, 16, 32}, 50);
   add("DecodeFloat32", decode(float32), {3, 4, 8}, {1}, 50);
   add("BinaryCoded", decode(binary_coded), {2, 3, 4}, {1}, 100);
   add("BinaryCoded", decode(binary_coded), {3}, {4, 16}, 50);
   add("Small", Small, {4}, {1, 2, 4, 8, 16}, 2000);
-  add("Prefill", prefill(int16), {3, 4, 8}, {64, 512}, 20);
+  add("Prefill", prefill(int16), {3, 4, 8}, {16, 32, 48, 64, 112, 512}, 20);
   add("PrefillFloat32", prefill(float32), {4}, {512}, 5);
   add("BinaryCodedPrefill", prefill(binary_coded), {4}, {64, 512}, 5);
 }

@@ -34,11 +34,6 @@ Isa QueryIsa() {
   return Isa::kAvx512;
 }
 
-bool QueryAvx512Bf16() {
-  __builtin_cpu_init();
-  return QueryIsa() == Isa::kAvx512 && __builtin_cpu_supports("avx512bf16");
-}
-
 // Linux hands out the 8 KiB of tile state only to processes that ask.
 bool RequestTilePermission() {
   constexpr long kArchReqXcompPerm = 0x1023;
@@ -46,27 +41,23 @@ bool RequestTilePermission() {
   return syscall(SYS_arch_prctl, kArchReqXcompPerm, kXfeatureTileData) == 0;
 }
 
-// CPUID leaf 7, EDX.
-constexpr unsigned kAmxBf16Bit = 1u << 22;
-constexpr unsigned kAmxTileBit = 1u << 24;
-constexpr unsigned kAmxInt8Bit = 1u << 25;
-
-bool QueryAmx(unsigned feature_bit) {
-  if (QueryIsa() != Isa::kAvx512) return false;
+bool QueryAmx() {
+  if (QueryIsa() != Isa::kAvx512 || !__builtin_cpu_supports("avx512bf16")) {
+    return false;
+  }
+  // CPUID leaf 7, EDX.
+  constexpr unsigned kBits = 1u << 22 |  // AMX_BF16
+                             1u << 24 |  // AMX_TILE
+                             1u << 25;   // AMX_INT8
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
   if (!__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx)) return false;
-  if ((edx & kAmxTileBit) == 0 || (edx & feature_bit) == 0) return false;
-  static const bool permitted = RequestTilePermission();
-  return permitted;
+  return (edx & kBits) == kBits && RequestTilePermission();
 }
 
 #else
 
-constexpr unsigned kAmxBf16Bit = 0;
-constexpr unsigned kAmxInt8Bit = 0;
 Isa QueryIsa() { return Isa::kPortable; }
-bool QueryAvx512Bf16() { return false; }
-bool QueryAmx(unsigned) { return false; }
+bool QueryAmx() { return false; }
 
 #endif
 
@@ -104,18 +95,8 @@ absl::StatusOr<Isa> ParseIsa(absl::string_view name) {
       "instruction set \"", name, "\", needs auto, portable, avx2 or avx512"));
 }
 
-bool HasAvx512Bf16() {
-  static const bool has = QueryAvx512Bf16();
-  return has;
-}
-
-bool HasAmxBf16() {
-  static const bool has = QueryAmx(kAmxBf16Bit);
-  return has;
-}
-
-bool HasAmxInt8() {
-  static const bool has = QueryAmx(kAmxInt8Bit);
+bool HasAmx() {
+  static const bool has = QueryAmx();
   return has;
 }
 

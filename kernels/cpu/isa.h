@@ -30,12 +30,11 @@ absl::string_view IsaName(Isa isa);
 // for other names, FAILED_PRECONDITION where this machine lacks it.
 absl::StatusOr<Isa> ParseIsa(absl::string_view name);
 
-// Extensions that some kAvx512 machines have. HasAmxBf16 and HasAmxInt8 ask
-// the operating system for permission to use tile registers, which it grants
-// to all threads of a process.
-bool HasAvx512Bf16();
-bool HasAmxBf16();
-bool HasAmxInt8();
+// True where this machine has what our AMX kernels use, beyond kAvx512: tiles
+// of int8 and of bfloat16, and AVX512_BF16, which converts. Asks the operating
+// system for permission to use tile registers, which it grants to all threads
+// of a process.
+bool HasAmx();
 
 }  // namespace anyprec
 

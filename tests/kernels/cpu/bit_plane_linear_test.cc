@@ -71,10 +71,10 @@ std::vector<float> RandomActivations(int rows, int k, uint32_t seed) {
   return x;
 }
 
-// A way to compute: instruction set, its extensions, mode.
+// A way to compute.
 struct Variant {
   Isa isa = Isa::kPortable;
-  Avx512Extensions extensions;
+  bool amx = false;
   ComputeMode mode = ComputeMode::kInt16;
 };
 
@@ -82,10 +82,7 @@ std::string VariantName(const testing::TestParamInfo<Variant>& info) {
   const Variant& variant = info.param;
   const absl::string_view isa = IsaName(variant.isa);
   std::string name(isa.data(), isa.size());
-  if (variant.isa == Isa::kAvx512) {
-    if (variant.extensions.bf16) name += "_bf16";
-    if (variant.extensions.amx) name += "_amx";
-  }
+  if (variant.amx) name += "_amx";
   return name + (variant.mode == ComputeMode::kInt16 ? "_int16" : "_float32");
 }
 
@@ -94,14 +91,11 @@ std::vector<Variant> AvailableVariants() {
   for (const ComputeMode mode : {ComputeMode::kInt16, ComputeMode::kFloat32}) {
     for (const Isa isa : {Isa::kPortable, Isa::kAvx2, Isa::kAvx512}) {
       if (isa > DetectIsa()) continue;
-      variants.push_back({isa, {false, false}, mode});
+      variants.push_back({isa, /*amx=*/false, mode});
     }
-    if (mode == ComputeMode::kFloat32) continue;
-    if (HasAvx512Bf16()) {
-      variants.push_back({Isa::kAvx512, {true, false}, mode});
-    }
-    const Avx512Extensions all;
-    if (all.amx) variants.push_back({Isa::kAvx512, all, mode});
+  }
+  if (HasAmx()) {
+    variants.push_back({Isa::kAvx512, /*amx=*/true, ComputeMode::kInt16});
   }
   return variants;
 }
@@ -112,9 +106,12 @@ std::vector<Variant> AvailableVariants() {
 // fp32: k roundings of sums no larger than sum |w x|.
 // int16: centroids are off by half of largest / 4096; activations of a scale
 // block by half of the scale, which is the block's sum of magnitudes / 523000
-// or its largest / 32767. Prefill may instead round both to bfloat16, whose
-// relative error is 2^-9, on top of the rounding of centroids.
-double Tolerance(const Variant& variant, Phase phase,
+// or its largest / 32767. Prefill may instead
+//   - round both to bfloat16, whose relative error is 2^-9, on top of the
+//     rounding of centroids, or
+//   - up to 4 bits, round centroids to largest / 127 and the activations of 64
+//     columns to their largest / 127.
+double Tolerance(const Variant& variant, int precision, Phase phase,
                  const std::vector<double>& w, const float* x,
                  double largest_centroid) {
   const int k = static_cast<int>(w.size());
@@ -126,22 +123,29 @@ double Tolerance(const Variant& variant, Phase phase,
   }
   const double rounding = k * 0x1p-24 * products + 1e-30;
   if (variant.mode == ComputeMode::kFloat32) return rounding;
-  const double w_error = largest_centroid / 4096 / 2 * 1.001;
-  if (phase == Phase::kPrefill) {
+  double w_error = largest_centroid / 4096 / 2 * 1.001;
+  if (phase == Phase::kPrefill && variant.amx) {
     return rounding + w_error * magnitudes * 1.01 + 2 * 0x1p-8 * products;
   }
+  const bool bytes =
+      phase == Phase::kPrefill && precision <= 4 && variant.isa == Isa::kAvx512;
+  if (bytes) w_error += largest_centroid / 127 / 2 * 1.001;
+  // Shorter blocks, as prefill may have, have no larger scales.
+  const int columns = bytes ? 64 : 512;
+  const int blocks = bytes ? (k + 63) / 64 : std::max(1, (k + 63) / 64 / 8);
   double x_error = 0;
-  const int blocks = std::max(1, (k + 63) / 64 / 8);
   for (int block = 0; block < blocks; ++block) {
-    const int first = block * 512;
-    const int last = block == blocks - 1 ? k : first + 512;
+    const int first = block * columns;
+    const int last = block == blocks - 1 ? k : first + columns;
     double sum = 0, largest = 0, weights = 0;
     for (int i = first; i < last; ++i) {
       sum += std::abs(x[i]);
       largest = std::max<double>(largest, std::abs(x[i]));
       weights += std::abs(w[i]) + w_error;
     }
-    x_error += std::max(sum / 523000, largest / 32767) / 2 * 1.001 * weights;
+    const double scale =
+        bytes ? largest / 127 : std::max(sum / 523000, largest / 32767);
+    x_error += scale / 2 * 1.001 * weights;
   }
   return rounding + w_error * magnitudes + x_error;
 }
@@ -150,8 +154,8 @@ class BitPlaneLinearTest : public testing::TestWithParam<Variant> {
  protected:
   std::unique_ptr<BitPlaneLinear> Load(std::span<const QuantizedLinear> parts) {
     const Variant& variant = GetParam();
-    auto linear = BitPlaneLinear::Create(parts, variant.mode, variant.isa,
-                                         variant.extensions);
+    auto linear =
+        BitPlaneLinear::Create(parts, variant.mode, variant.isa, variant.amx);
     EXPECT_TRUE(linear.ok()) << linear.status();
     return *std::move(linear);
   }
@@ -200,7 +204,7 @@ class BitPlaneLinearTest : public testing::TestWithParam<Variant> {
         double expected = 0;
         for (int i = 0; i < k; ++i) expected += w[i] * x_row[i];
         const double tolerance =
-            Tolerance(GetParam(), phase, w, x_row, largest);
+            Tolerance(GetParam(), precision, phase, w, x_row, largest);
         const double error =
             std::abs(y[static_cast<size_t>(m) * n + row] - expected);
         ASSERT_LE(error, tolerance)
