@@ -3,8 +3,8 @@
 //
 // Deadlines alone do not show an overload: what is refused presses nobody. Each
 // request that is refused for want of time raises the pressure, which wears off
-// within half a minute. Where precision can make room, it settles where few are
-// refused; where it cannot, at its most.
+// within a minute or two. Where precision can make room, it settles where few
+// are refused; where it cannot, at its most.
 //
 // Thread-compatible.
 #ifndef ANYPREC_RUNTIME_SCHEDULER_LOAD_PRESSURE_H_
@@ -35,11 +35,11 @@ class LoadPressure {
 
  private:
   // At r refusals a second the pressure is about 1 + kRaise * kMemory * r: one
-  // in 15 seconds makes it 1.5, enough for two or three bits. Bursts come every
+  // in 30 seconds makes it 1.5, enough for two or three bits. Bursts come every
   // few seconds; the memory is longer, so that precision does not go up between
   // them.
   static constexpr double kRaise = 0.5;
-  static constexpr absl::Duration kMemory = absl::Seconds(15);
+  static constexpr absl::Duration kMemory = absl::Seconds(30);
 
   double excess_ = 0;
   absl::Time raised_ = absl::InfinitePast();

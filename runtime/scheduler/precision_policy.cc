@@ -5,7 +5,6 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <tuple>
 #include <utility>
 
@@ -34,6 +33,12 @@ constexpr double kRaiseHeadroom = 0.85;
 // costs a tenth of a bit at all loads.
 constexpr double kBurst = 2;
 
+// So many times more than once counts what a prompt waits for others: prompts
+// that come meanwhile are to find room as well, and a queue that uses up all
+// the time there is leaves none for a burst. Chosen in simulations, where twice
+// as much is no better. A prompt that waits for nobody keeps its bits.
+constexpr double kReserve = 3;
+
 // The rest of the time is left to answers, however long the prompts were.
 constexpr double kMostPromptShare = 0.8;
 
@@ -41,7 +46,7 @@ constexpr double kMostPromptShare = 0.8;
 // lacks. Bits are then given up only for at least so much of the time that the
 // work takes: where prompts take most of it, low precisions win next to
 // nothing, and mixed ones lose, as each group of a step reads the weights for
-// itself. Chosen in simulations of three machines.
+// itself. Chosen in simulations of several machines.
 constexpr double kOverload = 2;
 constexpr double kWorthwhile = 0.97;
 
@@ -57,11 +62,12 @@ bool AsksForLatency(const PrecisionDemand& demand) {
 
 // An assignment of precisions, and what is predicted of it.
 struct Rung {
-  std::vector<int> bits;
-  std::vector<size_t> broken;  // demands that it does not keep
-  absl::Duration lateness;     // of their first tokens and of those after
-  absl::Duration time;         // until all prompts are computed
-  absl::Duration work;         // until all tokens are
+  std::vector<int> bits;         // of the next steps
+  std::vector<int> answer_bits;  // of the tokens to come
+  std::vector<size_t> broken;    // demands that it does not keep, ascending
+  absl::Duration lateness;       // of their first tokens and of those after
+  absl::Duration time;           // until all prompts are computed
+  absl::Duration work;           // until all tokens are
 
   bool BetterThan(const Rung& other) const {
     return std::make_tuple(broken.size(), lateness, time) <
@@ -86,7 +92,7 @@ class Forecast {
         time_left_(1 - std::min(input.recent.prompt_share, kMostPromptShare)),
         costs_(costs) {}
 
-  Rung Evaluate(std::vector<int> bits) const;
+  Rung Evaluate(std::vector<int> bits, std::vector<int> answer_bits) const;
 
  private:
   absl::Duration DecodeStepTime(std::span<const int> bits, double scale) const;
@@ -169,22 +175,26 @@ double Forecast::MeanTokensLeft() const {
   return tokens / static_cast<double>(demands_.size());
 }
 
-Rung Forecast::Evaluate(std::vector<int> bits) const {
+Rung Forecast::Evaluate(std::vector<int> bits,
+                        std::vector<int> answer_bits) const {
   Rung rung;
   rung.bits = std::move(bits);
-  const absl::Duration step = DecodeStepTime(rung.bits, 1);
-  const absl::Duration token_time = TokenTime(rung.bits);
+  rung.answer_bits = std::move(answer_bits);
+  const absl::Duration step = DecodeStepTime(rung.answer_bits, 1);
+  const absl::Duration token_time = TokenTime(rung.answer_bits);
   PromptPace pace(costs_, step, TokenBudget(), chunk_tokens_);
   absl::Duration prompts;
   double chunks = 0;
   std::vector<absl::Duration> first_token(demands_.size());
   std::vector<absl::Duration> prompts_done(demands_.size());
+  std::vector<absl::Duration> behind(demands_.size());  // its wait for others
   for (size_t i = 0; i < demands_.size(); ++i) {
     const PrecisionDemand& demand = demands_[i];
     const int rows = demand.prompt_rows_left;
     const int bits = rung.bits[i];
     first_token[i] = (1 + demand.steps_until_start) * step;
     if (rows == 0) continue;
+    behind[i] = prompts + (demand.steps_until_start + std::ceil(chunks)) * step;
     prompts += rows * pace.RowTime(bits) + ContextTime(demand);
     chunks += static_cast<double>(rows) / pace.ChunkRows(bits);
     // One that is alone in its chunk has a small one.
@@ -221,7 +231,8 @@ Rung Forecast::Evaluate(std::vector<int> bits) const {
     rung.lateness +=
         after_first * std::max(absl::ZeroDuration(),
                                pressure_ * token_time - demand.token_every);
-    if ((prefills && first_token[i] > demand.first_token_in * headroom) ||
+    if ((prefills && first_token[i] + kReserve * behind[i] >
+                         demand.first_token_in * headroom) ||
         token_time > demand.token_every * headroom ||
         all > demand.all_in * headroom) {
       rung.broken.push_back(i);
@@ -230,20 +241,30 @@ Rung Forecast::Evaluate(std::vector<int> bits) const {
   return rung;
 }
 
-// Comes down from `top`: at each rung `lowers(rung, i)` says who goes a bit
-// lower. The first rung that keeps all demands, or the best.
-template <typename Lowers>
+// What comes down by a bit: answers, and prompts with them, or prompts alone.
+enum class Lower { kAnswers, kPrompts };
+
+// Comes down from `top`: at each rung `who(rung, i)` says whose bits go lower.
+// The first rung that keeps all demands, or the best.
+template <typename Who>
 Rung Descend(const Forecast& forecast, std::span<const PrecisionDemand> demands,
-             const Rung& top, const Lowers& lowers) {
+             const Rung& top, Lower lower, const Who& who) {
   Rung best = top;
   Rung rung = top;
   while (!rung.broken.empty()) {
     std::vector<int> bits = rung.bits;
+    std::vector<int> answer_bits = rung.answer_bits;
     for (size_t i = 0; i < demands.size(); ++i) {
-      if (bits[i] > demands[i].min_bits && lowers(rung, i)) --bits[i];
+      if (!who(rung, i)) continue;
+      if (lower == Lower::kPrompts) {
+        bits[i] = std::max(demands[i].min_bits, bits[i] - 1);
+      } else {
+        answer_bits[i] = std::max(demands[i].min_bits, answer_bits[i] - 1);
+        bits[i] = std::min(bits[i], answer_bits[i]);
+      }
     }
-    if (bits == rung.bits) break;
-    rung = forecast.Evaluate(std::move(bits));
+    if (bits == rung.bits && answer_bits == rung.answer_bits) break;
+    rung = forecast.Evaluate(std::move(bits), std::move(answer_bits));
     if (rung.BetterThan(best)) best = rung;
   }
   return best;
@@ -256,24 +277,58 @@ std::vector<int> Ceilings(std::span<const PrecisionDemand> demands) {
   return bits;
 }
 
-// One level for all, as far as their ranges go: the highest that no lower one
+// `level` for all, as far as their ranges go.
+std::vector<int> AtLevel(std::span<const PrecisionDemand> demands, int level) {
+  std::vector<int> bits;
+  bits.reserve(demands.size());
+  for (const PrecisionDemand& demand : demands) {
+    bits.push_back(std::clamp(level, demand.min_bits, demand.max_bits));
+  }
+  return bits;
+}
+
+// One level for all, or one for prompts and another for answers: where a
+// machine has quicker arithmetic for prompts of few bits, and as answers of
+// several precisions share no weights. Each is the highest that no lower one
 // saves enough work against.
 Rung ForCapacity(const Forecast& forecast,
                  std::span<const PrecisionDemand> demands) {
-  std::optional<Rung> best;
-  for (int level = kMaxBits; level >= kMinBits; --level) {
-    std::vector<int> bits;
-    bits.reserve(demands.size());
-    for (const PrecisionDemand& demand : demands) {
-      bits.push_back(std::clamp(level, demand.min_bits, demand.max_bits));
+  const auto evaluate = [&](int prompts, int answers) {
+    std::vector<int> answer_bits = AtLevel(demands, answers);
+    std::vector<int> bits = AtLevel(demands, prompts);
+    for (size_t i = 0; i < demands.size(); ++i) {
+      if (demands[i].prompt_rows_left == 0) bits[i] = answer_bits[i];
     }
-    if (best.has_value() && bits == best->bits) continue;
-    Rung rung = forecast.Evaluate(std::move(bits));
-    if (!best.has_value() || rung.work < kWorthwhile * best->work) {
-      best = std::move(rung);
+    return forecast.Evaluate(std::move(bits), std::move(answer_bits));
+  };
+  int prompts = kMaxBits;
+  int answers = kMaxBits;
+  Rung best = evaluate(prompts, answers);
+  const auto take = [&](Rung rung, int new_prompts, int new_answers) {
+    best = std::move(rung);
+    prompts = new_prompts;
+    answers = new_answers;
+  };
+  for (int level = kMaxBits - 1; level >= kMinBits; --level) {
+    Rung rung = evaluate(level, level);
+    if (rung.work < kWorthwhile * best.work) {
+      take(std::move(rung), level, level);
     }
   }
-  return *std::move(best);
+  for (int level = kMaxBits; level >= kMinBits; --level) {
+    Rung rung = evaluate(prompts, level);
+    const bool for_nothing = level > answers && rung.work <= best.work;
+    if (for_nothing || rung.work < kWorthwhile * best.work) {
+      take(std::move(rung), prompts, level);
+    }
+  }
+  for (int level = kMaxBits; level >= kMinBits; --level) {
+    Rung rung = evaluate(level, answers);
+    if (rung.work < kWorthwhile * best.work) {
+      take(std::move(rung), level, answers);
+    }
+  }
+  return best;
 }
 
 std::vector<int> ChooseForSlo(const PolicyInput& input,
@@ -283,26 +338,34 @@ std::vector<int> ChooseForSlo(const PolicyInput& input,
     return Ceilings(demands);
   }
   const Forecast forecast(input, demands, input.pressure, costs);
-  const Rung top = forecast.Evaluate(Ceilings(demands));
-  Rung best = Descend(forecast, demands, top, [](const Rung& rung, size_t i) {
+  const Rung top = forecast.Evaluate(Ceilings(demands), Ceilings(demands));
+  const auto broken = [](const Rung& rung, size_t i) {
     return std::binary_search(rung.broken.begin(), rung.broken.end(), i);
-  });
-  const auto try_together = [&](auto&& who) {
+  };
+  const auto asks = [&](const Rung&, size_t i) {
+    return AsksForLatency(demands[i]);
+  };
+  const auto any = [](const Rung&, size_t) { return true; };
+  const auto prefills = [&](size_t i) {
+    return demands[i].prompt_rows_left > 0;
+  };
+  Rung best = Descend(forecast, demands, top, Lower::kAnswers, broken);
+  const auto try_together = [&](const auto& who) {
     if (best.broken.empty()) return;
-    Rung rung = Descend(forecast, demands, top, who);
+    Rung rung = Descend(forecast, demands, top, Lower::kAnswers, who);
     if (rung.KeepsMoreThan(best)) best = std::move(rung);
   };
-  try_together(
-      [&demands](const Rung&, size_t i) { return AsksForLatency(demands[i]); });
-  try_together([](const Rung&, size_t) { return true; });
+  try_together(asks);
+  try_together(any);
+  best = Descend(
+      forecast, demands, Rung(best), Lower::kPrompts,
+      [&](const Rung& rung, size_t i) { return prefills(i) && asks(rung, i); });
   if (input.pressure >= kOverload && !best.broken.empty()) {
     // Answers keep their pace in any case.
     const Forecast calm(input, demands, /*pressure=*/1, costs);
-    best = Descend(calm, demands, ForCapacity(calm, demands),
-                   [&demands](const Rung& rung, size_t i) {
-                     return demands[i].prompt_rows_left == 0 &&
-                            std::binary_search(rung.broken.begin(),
-                                               rung.broken.end(), i);
+    best = Descend(calm, demands, ForCapacity(calm, demands), Lower::kAnswers,
+                   [&](const Rung& rung, size_t i) {
+                     return !prefills(i) && broken(rung, i);
                    });
   }
   return std::move(best.bits);

@@ -310,9 +310,46 @@ TEST(PrecisionPolicyTest, PromptsThatWaitLowerThoseThatRun) {
   }
   demands[0].token_every = demands[1].token_every = 100 * kMs;
   EXPECT_EQ(Choose(demands, Costs()), std::vector<int>(5, 8));
-  // 192 ms of prompts and 3 decode steps of five rows, 10.1 ms each at 8 bits.
-  for (int i = 2; i < 5; ++i) demands[i].first_token_in = 220 * kMs;
-  EXPECT_EQ(Choose(demands, Costs()), std::vector<int>(5, 4));
+  // The last has 192 ms of prompts and 3 decode steps of five rows, 10.1 ms
+  // each at 8 bits; its wait for the others, 148 ms at 8 bits, counts four
+  // times.
+  for (int i = 2; i < 5; ++i) demands[i].first_token_in = 680 * kMs;
+  EXPECT_EQ(Choose(demands, Costs()), std::vector<int>(5, 6));
+}
+
+TEST(PrecisionPolicyTest, APromptThatWaitsForNobodyKeepsItsBits) {
+  PrecisionDemand demand = Automatic();
+  demand.prompt_rows_left = kChunk;
+  demand.first_token_in = 80 * kMs;  // 64 ms and a step
+  EXPECT_EQ(ChooseFor(demand), 8);
+}
+
+// Prompts up to 4 bits in half the time; answers, at any, in the same.
+StepCostModel CostsWithQuickPrompts() {
+  StepCostModel costs;
+  for (int bits = 3; bits <= 8; ++bits) {
+    for (const int rows : {1, 16}) {
+      costs.Measure({Phase::kDecode, bits, rows}, 10 * kMs);
+    }
+    costs.Measure({Phase::kPrefill, bits, kChunk}, (bits <= 4 ? 32 : 64) * kMs);
+  }
+  return costs;
+}
+
+TEST(PrecisionPolicyTest,
+     UnderOverloadOnlyPromptsComeDownWhereAnswersWinNothing) {
+  std::vector<PrecisionDemand> demands(4, Automatic());
+  for (int i = 1; i < 4; ++i) {
+    demands[i].prompt_rows_left = kChunk;
+    demands[i].first_token_in = 50 * kMs;
+  }
+  PolicyInput input;
+  input.demands = demands;
+  input.num_running = 4;
+  input.prefill_chunk_tokens = kChunk;
+  input.pressure = 4;
+  EXPECT_EQ(ChoosePrecisions(PrecisionPolicy(), input, CostsWithQuickPrompts()),
+            (std::vector<int>{8, 4, 4, 4}));
 }
 
 TEST(PrecisionPolicyTest, WhoAsksForNothingYieldsAtLast) {
