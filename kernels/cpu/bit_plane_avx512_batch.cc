@@ -7,8 +7,6 @@
 // they raise the perplexity of SmolLM2-135M (WikiText-2, five windows of 2048)
 // by 1.1 % at 3 and 4 bits, which themselves cost 103 and 15 %. At 5 bits,
 // which cost 3 %, it would rise by 1.0 %: too much.
-#include <float.h>
-
 #include "kernels/cpu/bit_plane_avx512_panel.h"
 #include "kernels/cpu/bit_plane_avx512_products.h"
 
@@ -455,31 +453,35 @@ void MultiplyIntegers(const BitPlaneJob& job, int first_tile, int last_tile) {
 // From so many rows on, a group of 16 takes less time than that many rows.
 constexpr int kMinBatchRows = 12;
 
-// The rows that make batches, and those that are left.
+// Rows [0, BatchRows) make batches; the others are left.
+int BatchRows(int rows) {
+  return rows % 16 < kMinBatchRows ? rows - rows % 16 : rows;
+}
+
+size_t DecodeBytes(const BitPlaneJob& job) {
+  BitPlaneJob batches = job;
+  BitPlaneJob rest = job;
+  batches.rows = BatchRows(job.rows);
+  rest.rows = job.rows - batches.rows;
+  return PackedBytes<Words>(batches) + Avx512Int16Gemv().packed_bytes(rest);
+}
+
+// REQUIRES: job.packed_x is not null.
 struct DecodeJobs {
+  explicit DecodeJobs(const BitPlaneJob& job) : batches(job), rest(job) {
+    batches.rows = BatchRows(job.rows);
+    rest.rows = job.rows - batches.rows;
+    rest.x += static_cast<size_t>(batches.rows) * job.weights.k;
+    rest.y += static_cast<size_t>(batches.rows) * job.weights.n;
+    rest.packed_x += PackedBytes<Words>(batches);
+  }
+
   BitPlaneJob batches;
   BitPlaneJob rest;
 };
 
-DecodeJobs SplitDecodeJob(const BitPlaneJob& job) {
-  DecodeJobs jobs = {job, job};
-  const int left = job.rows % 16 < kMinBatchRows ? job.rows % 16 : 0;
-  jobs.batches.rows = job.rows - left;
-  jobs.rest.rows = left;
-  jobs.rest.x += static_cast<size_t>(jobs.batches.rows) * job.weights.k;
-  jobs.rest.y += static_cast<size_t>(jobs.batches.rows) * job.weights.n;
-  jobs.rest.packed_x += PackedBytes<Words>(jobs.batches);
-  return jobs;
-}
-
-size_t DecodeBytes(const BitPlaneJob& job) {
-  const DecodeJobs jobs = SplitDecodeJob(job);
-  return PackedBytes<Words>(jobs.batches) +
-         Avx512Int16Gemv().packed_bytes(jobs.rest);
-}
-
 void PackDecode(const BitPlaneJob& job, int begin, int end) {
-  const DecodeJobs jobs = SplitDecodeJob(job);
+  const DecodeJobs jobs(job);
   const int first_left = jobs.batches.rows;
   if (begin < first_left) {
     PackGroups<Words>(jobs.batches, begin, end < first_left ? end : first_left);
@@ -492,7 +494,7 @@ void PackDecode(const BitPlaneJob& job, int begin, int end) {
 }
 
 void MultiplyDecode(const BitPlaneJob& job, int first_tile, int last_tile) {
-  const DecodeJobs jobs = SplitDecodeJob(job);
+  const DecodeJobs jobs(job);
   if (jobs.batches.rows > 0) {
     MultiplyAs<Words>(jobs.batches, first_tile, last_tile);
   }

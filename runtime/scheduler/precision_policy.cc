@@ -42,7 +42,7 @@ constexpr double kReserve = 3;
 // The rest of the time is left to answers, however long the prompts were.
 constexpr double kMostPromptShare = 0.8;
 
-// From this pressure on, two refusals in the last seconds, capacity is what
+// From this pressure on, three refusals in the last seconds, capacity is what
 // lacks. Bits are then given up only for at least so much of the time that the
 // work takes: where prompts take most of it, low precisions win next to
 // nothing, and mixed ones lose, as each group of a step reads the weights for
@@ -301,28 +301,34 @@ Rung ForCapacity(const Forecast& forecast,
     }
     return forecast.Evaluate(std::move(bits), std::move(answer_bits));
   };
-  int prompts = kMaxBits;
-  int answers = kMaxBits;
+  int highest = kMinBits;
+  int lowest = kMaxBits;
+  for (const PrecisionDemand& demand : demands) {
+    highest = std::max(highest, std::min(demand.max_bits, kMaxBits));
+    lowest = std::min(lowest, std::max(demand.min_bits, kMinBits));
+  }
+  int prompts = highest;
+  int answers = highest;
   Rung best = evaluate(prompts, answers);
   const auto take = [&](Rung rung, int new_prompts, int new_answers) {
     best = std::move(rung);
     prompts = new_prompts;
     answers = new_answers;
   };
-  for (int level = kMaxBits - 1; level >= kMinBits; --level) {
+  for (int level = highest - 1; level >= lowest; --level) {
     Rung rung = evaluate(level, level);
     if (rung.work < kWorthwhile * best.work) {
       take(std::move(rung), level, level);
     }
   }
-  for (int level = kMaxBits; level >= kMinBits; --level) {
+  for (int level = highest; level >= lowest; --level) {
     Rung rung = evaluate(prompts, level);
     const bool for_nothing = level > answers && rung.work <= best.work;
     if (for_nothing || rung.work < kWorthwhile * best.work) {
       take(std::move(rung), prompts, level);
     }
   }
-  for (int level = kMaxBits; level >= kMinBits; --level) {
+  for (int level = highest; level >= lowest; --level) {
     Rung rung = evaluate(level, answers);
     if (rung.work < kWorthwhile * best.work) {
       take(std::move(rung), level, answers);
@@ -357,9 +363,12 @@ std::vector<int> ChooseForSlo(const PolicyInput& input,
   };
   try_together(asks);
   try_together(any);
-  best = Descend(
-      forecast, demands, Rung(best), Lower::kPrompts,
-      [&](const Rung& rung, size_t i) { return prefills(i) && asks(rung, i); });
+  if (std::any_of(best.broken.begin(), best.broken.end(), prefills)) {
+    best = Descend(forecast, demands, best, Lower::kPrompts,
+                   [&](const Rung& rung, size_t i) {
+                     return prefills(i) && asks(rung, i);
+                   });
+  }
   if (input.pressure >= kOverload && !best.broken.empty()) {
     // Answers keep their pace in any case.
     const Forecast calm(input, demands, /*pressure=*/1, costs);
