@@ -1,6 +1,6 @@
-// The blocked product of prefill rows, shared by the AVX-512 kernels: weights
-// of up to 128 rows are decoded for one scale block at a time and multiplied
-// with all rows of x, 16 rows of either making one *tile product*.
+// The blocked product of many rows, shared by the AVX-512 kernels: a panel of
+// 64 or 128 rows of weights is decoded for one scale block at a time and
+// multiplied with all rows of x, 16 rows of either making one *tile product*.
 //
 // Operands. A *step* is 32 bits: four bytes, two 16-bit values or one fp32.
 // Decoded weights and packed rows of x are sequences of 1 KiB *slices* of 16

@@ -310,29 +310,22 @@ Rung ForCapacity(const Forecast& forecast,
   int prompts = highest;
   int answers = highest;
   Rung best = evaluate(prompts, answers);
-  const auto take = [&](Rung rung, int new_prompts, int new_answers) {
+  const auto try_levels = [&](int new_prompts, int new_answers) {
+    Rung rung = evaluate(new_prompts, new_answers);
+    const bool for_nothing = new_answers > answers && rung.work <= best.work;
+    if (!for_nothing && rung.work >= kWorthwhile * best.work) return;
     best = std::move(rung);
     prompts = new_prompts;
     answers = new_answers;
   };
   for (int level = highest - 1; level >= lowest; --level) {
-    Rung rung = evaluate(level, level);
-    if (rung.work < kWorthwhile * best.work) {
-      take(std::move(rung), level, level);
-    }
+    try_levels(level, level);
   }
   for (int level = highest; level >= lowest; --level) {
-    Rung rung = evaluate(prompts, level);
-    const bool for_nothing = level > answers && rung.work <= best.work;
-    if (for_nothing || rung.work < kWorthwhile * best.work) {
-      take(std::move(rung), prompts, level);
-    }
+    try_levels(prompts, level);
   }
   for (int level = highest; level >= lowest; --level) {
-    Rung rung = evaluate(level, answers);
-    if (rung.work < kWorthwhile * best.work) {
-      take(std::move(rung), level, answers);
-    }
+    try_levels(level, answers);
   }
   return best;
 }
