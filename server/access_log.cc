@@ -15,6 +15,17 @@ namespace {
 // Messages are short but where they quote.
 constexpr size_t kMaxMessageBytes = 500;
 
+// Nothing where all counts are zero.
+void AppendBits(absl::string_view name, const BitsHistogram& tokens,
+                std::string& line) {
+  absl::string_view separator = name;
+  for (size_t bits = 0; bits < tokens.size(); ++bits) {
+    if (tokens[bits] == 0) continue;
+    absl::StrAppend(&line, separator, bits, ":", tokens[bits]);
+    separator = ",";
+  }
+}
+
 }  // namespace
 
 std::string AccessLogLine(absl::string_view id, absl::string_view rpc,
@@ -30,14 +41,10 @@ std::string AccessLogLine(absl::string_view id, absl::string_view rpc,
   }
   if (stats.total == absl::ZeroDuration()) return line;  // Never accepted.
   absl::StrAppend(&line, " prompt=", stats.prompt_tokens,
-                  " cached=", stats.cached_prompt_tokens,
-                  " completion=", stats.completion_tokens);
-  const char* separator = " bits=";
-  for (size_t bits = 0; bits < stats.tokens_by_bits.size(); ++bits) {
-    if (stats.tokens_by_bits[bits] == 0) continue;
-    absl::StrAppend(&line, separator, bits, ":", stats.tokens_by_bits[bits]);
-    separator = ",";
-  }
+                  " cached=", stats.cached_prompt_tokens);
+  AppendBits(" prompt_bits=", stats.prompt_tokens_by_bits, line);
+  absl::StrAppend(&line, " completion=", stats.completion_tokens);
+  AppendBits(" bits=", stats.tokens_by_bits, line);
   if (stats.draft_tokens > 0) {
     absl::StrAppend(&line, " drafts=", stats.accepted_draft_tokens, "/",
                     stats.draft_tokens);

@@ -10,8 +10,9 @@
 
 namespace anyprec {
 
-// "r17 Generate OK prompt=12 completion=64 bits=3:60,8:4 queue=0.1ms
-//  ttft=12.0ms tpot=3.1ms total=210.4ms", in one line.
+// "r17 Generate OK prompt=12 cached=0 prompt_bits=3:12 completion=64
+//  bits=3:60,8:4 queue=0.1ms ttft=12.0ms tpot=3.10ms total=210.4ms", in one
+// line.
 std::string AccessLogLine(absl::string_view id, absl::string_view rpc,
                           const absl::Status& status,
                           const RequestStats& stats);

@@ -37,12 +37,10 @@ MetricFamily Counter(const char* name, const char* help, double value) {
   return {name, help, MetricType::Counter, {Count(value)}};
 }
 
-MetricFamily TokensByBits(const BitsHistogram& tokens,
+MetricFamily TokensByBits(const char* name, const char* help,
+                          const BitsHistogram& tokens,
                           const PrecisionLimits& loaded) {
-  MetricFamily family = {"anyprec_generation_tokens_total",
-                         "Tokens generated, by the precision of their step.",
-                         MetricType::Counter,
-                         {}};
+  MetricFamily family = {name, help, MetricType::Counter, {}};
   for (int bits = loaded.min_bits; bits <= loaded.max_bits; ++bits) {
     family.metric.push_back(
         LabeledCount("bits", absl::StrCat(bits), tokens[bits]));
@@ -107,8 +105,10 @@ std::vector<MetricFamily> EngineMetrics(const EngineStats& stats,
             "By how much requests are served faster than they ask for, as "
             "others are refused; 1 where none are.",
             stats.load_pressure),
-      Counter("anyprec_prompt_tokens_total", "Tokens of prompts computed.",
-              static_cast<double>(stats.prompt_tokens)),
+      TokensByBits(
+          "anyprec_prompt_tokens_total",
+          "Tokens of prompts computed, by the precision of their step.",
+          stats.prompt_tokens_by_bits, loaded),
       Counter("anyprec_prefix_cache_queries_total",
               "Tokens of prompts that were looked up in the prefix cache.",
               static_cast<double>(stats.prefix_cache_queries)),
@@ -121,7 +121,9 @@ std::vector<MetricFamily> EngineMetrics(const EngineStats& stats,
       Counter("anyprec_spec_decode_num_accepted_tokens_total",
               "Drafted tokens that were accepted.",
               static_cast<double>(stats.accepted_draft_tokens)),
-      TokensByBits(stats.generated_tokens_by_bits, loaded),
+      TokensByBits("anyprec_generation_tokens_total",
+                   "Tokens generated, by the precision of their step.",
+                   stats.generated_tokens_by_bits, loaded),
       Counter("anyprec_num_preemptions_total",
               "Times that a running request went back to the queue.",
               static_cast<double>(stats.preemptions)),

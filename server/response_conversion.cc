@@ -36,6 +36,18 @@ v1::Timings ToTimings(const RequestStats& stats) {
   return timings;
 }
 
+google::protobuf::RepeatedPtrField<v1::BitsCount> ToBitsCounts(
+    const BitsHistogram& tokens) {
+  google::protobuf::RepeatedPtrField<v1::BitsCount> counts;
+  for (size_t bits = 0; bits < tokens.size(); ++bits) {
+    if (tokens[bits] == 0) continue;
+    v1::BitsCount* count = counts.Add();
+    count->set_bits(static_cast<int>(bits));
+    count->set_tokens(tokens[bits]);
+  }
+  return counts;
+}
+
 v1::Finish ToFinish(const Finish& finish) {
   v1::Finish message;
   message.set_reason(ToFinishReason(finish.reason));
@@ -46,13 +58,10 @@ v1::Finish ToFinish(const Finish& finish) {
   usage.set_draft_tokens(finish.stats.draft_tokens);
   usage.set_accepted_draft_tokens(finish.stats.accepted_draft_tokens);
   *message.mutable_timings() = ToTimings(finish.stats);
-  for (size_t bits = 0; bits < finish.stats.tokens_by_bits.size(); ++bits) {
-    if (finish.stats.tokens_by_bits[bits] == 0) continue;
-    v1::BitsCount* count = message.add_tokens_by_bits();
-    count->set_bits(static_cast<int>(bits));
-    count->set_tokens(finish.stats.tokens_by_bits[bits]);
-  }
+  *message.mutable_tokens_by_bits() = ToBitsCounts(finish.stats.tokens_by_bits);
   message.set_precision_changes(finish.stats.precision_changes);
+  *message.mutable_prompt_tokens_by_bits() =
+      ToBitsCounts(finish.stats.prompt_tokens_by_bits);
   return message;
 }
 

@@ -22,6 +22,10 @@ void AppendGenerateResponse(const v1::GenerateResponse& next,
 
 v1::Timings ToTimings(const RequestStats& stats);
 
+// Ascending; zero counts left out.
+google::protobuf::RepeatedPtrField<v1::BitsCount> ToBitsCounts(
+    const BitsHistogram& tokens);
+
 v1::Finish ToFinish(const Finish& finish);
 
 // Tokens of a prompt. Element i of `logprobs` belongs to token i + 1; only

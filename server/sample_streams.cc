@@ -60,6 +60,7 @@ void SampleStreams::Note(const Finish& finish) {
   const RequestStats& stats = finish.stats;
   stats_.prompt_tokens = stats.prompt_tokens;
   stats_.cached_prompt_tokens = stats.cached_prompt_tokens;
+  stats_.prompt_tokens_by_bits = stats.prompt_tokens_by_bits;
   stats_.completion_tokens += stats.completion_tokens;
   stats_.queue_time = std::max(stats_.queue_time, stats.queue_time);
   stats_.ttft = std::max(stats_.ttft, stats.ttft);

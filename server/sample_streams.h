@@ -48,7 +48,8 @@ class SampleStreams {
   // Of the samples that ended, in that order.
   const std::vector<Finish>& finishes() const { return finishes_; }
 
-  // Totals over the samples that ended; the times are those of the slowest.
+  // Totals over the samples that ended; the times are those of the slowest, and
+  // what is said of the prompt, which they share, is of the last.
   const RequestStats& stats() const { return stats_; }
 
   // Of the first sample that failed, or OK.

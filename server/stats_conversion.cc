@@ -4,9 +4,14 @@
 
 #include "absl/time/time.h"
 #include "server/process_memory.h"
+#include "server/response_conversion.h"
 
 namespace anyprec {
 namespace {
+
+int64_t Total(const BitsHistogram& tokens) {
+  return std::accumulate(tokens.begin(), tokens.end(), int64_t{0});
+}
 
 v1::StepCost ToStepCost(const StepCostPoint& point) {
   v1::StepCost cost;
@@ -28,10 +33,8 @@ v1::ServerState ToServerState(const EngineStats& stats) {
   state.set_kv_blocks_total(stats.kv_blocks_total);
   state.set_kv_blocks_free(stats.kv_blocks_free);
   state.set_steps(stats.steps);
-  state.set_prompt_tokens(stats.prompt_tokens);
-  const BitsHistogram& tokens = stats.generated_tokens_by_bits;
-  state.set_generated_tokens(
-      std::accumulate(tokens.begin(), tokens.end(), int64_t{0}));
+  state.set_prompt_tokens(Total(stats.prompt_tokens_by_bits));
+  state.set_generated_tokens(Total(stats.generated_tokens_by_bits));
   state.set_resident_bytes(ProcessResidentBytes());
   state.set_prefix_cache_queries(stats.prefix_cache_queries);
   state.set_prefix_cache_hits(stats.prefix_cache_hits);
@@ -63,12 +66,11 @@ v1::GetStatsResponse ToStatsResponse(const EngineStats& stats,
   v1::GetStatsResponse response;
   *response.mutable_state() = ToServerState(stats);
   response.set_preemptions(stats.preemptions);
+  *response.mutable_prompt_tokens_by_bits() =
+      ToBitsCounts(stats.prompt_tokens_by_bits);
+  *response.mutable_generated_tokens_by_bits() =
+      ToBitsCounts(stats.generated_tokens_by_bits);
   for (size_t bits = 0; bits < stats.steps_by_bits.size(); ++bits) {
-    if (const int64_t tokens = stats.generated_tokens_by_bits[bits]) {
-      v1::BitsCount* count = response.add_generated_tokens_by_bits();
-      count->set_bits(static_cast<int>(bits));
-      count->set_tokens(tokens);
-    }
     if (const int64_t steps = stats.steps_by_bits[bits]) {
       v1::BitsSteps* count = response.add_steps_by_bits();
       count->set_bits(static_cast<int>(bits));

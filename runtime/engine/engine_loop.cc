@@ -296,7 +296,7 @@ void EngineLoop::CountStep(const StepPlan& plan) {
   }
   for (const SequenceStep& step : plan.steps) {
     if (step.phase == Phase::kPrefill && !step.sequence->recomputing()) {
-      counts_.prompt_tokens += step.rows;
+      counts_.prompt_tokens_by_bits[step.bits] += step.rows;
     }
   }
 }

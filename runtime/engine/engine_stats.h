@@ -32,7 +32,7 @@ struct EngineStats {
   // Launched operation by operation for want of memory (Backend).
   int64_t steps_without_record = 0;
   int64_t preemptions = 0;
-  int64_t prompt_tokens = 0;  // computed
+  BitsHistogram prompt_tokens_by_bits = {};  // computed
   // Tokens of prompts that began to run, and those of them that the prefix
   // cache had.
   int64_t prefix_cache_queries = 0;

@@ -191,6 +191,7 @@ RequestStats Generation::Stats(absl::Time now) const {
   }
   stats.tokens_by_bits = sequence.tokens_by_bits;
   stats.precision_changes = sequence.precision_changes;
+  stats.prompt_tokens_by_bits = sequence.PromptTokensByBits();
   stats.draft_tokens = sequence.draft_tokens;
   stats.accepted_draft_tokens = sequence.accepted_draft_tokens;
   return stats;

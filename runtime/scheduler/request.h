@@ -127,6 +127,8 @@ struct RequestStats {
   absl::Duration total;
   BitsHistogram tokens_by_bits = {};
   int precision_changes = 0;
+  // Those that the prefix cache had included.
+  BitsHistogram prompt_tokens_by_bits = {};
   int draft_tokens = 0;           // that were verified
   int accepted_draft_tokens = 0;  // of them, now part of the answer
 };

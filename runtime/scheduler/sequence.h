@@ -17,6 +17,8 @@
 #ifndef ANYPREC_RUNTIME_SCHEDULER_SEQUENCE_H_
 #define ANYPREC_RUNTIME_SCHEDULER_SEQUENCE_H_
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <utility>
@@ -70,6 +72,14 @@ struct Sequence {
   // Whether row `computed` was computed before, and lost to preemption.
   bool recomputing() const {
     return computed < static_cast<int>(row_bits.size());
+  }
+  // Of the rows of its prompt that were computed, or found in the prefix cache.
+  BitsHistogram PromptTokensByBits() const {
+    BitsHistogram tokens = {};
+    const size_t known =
+        std::min(static_cast<size_t>(prompt_tokens), row_bits.size());
+    for (size_t row = 0; row < known; ++row) ++tokens[row_bits[row]];
+    return tokens;
   }
 
   const uint64_t id;  // ascending in order of submission

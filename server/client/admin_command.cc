@@ -47,6 +47,15 @@ std::string ToText(const v1::PowerState& power) {
   return text;
 }
 
+void AppendBits(const char* of_what,
+                const google::protobuf::RepeatedPtrField<v1::BitsCount>& counts,
+                std::string& text) {
+  for (const v1::BitsCount& count : counts) {
+    absl::StrAppendFormat(&text, "  %s  %2d bits  %d\n", of_what, count.bits(),
+                          count.tokens());
+  }
+}
+
 std::string ToText(const v1::GetStatsResponse& stats) {
   const v1::ServerState& state = stats.state();
   const v1::StepCostModel& model = stats.step_cost_model();
@@ -59,10 +68,8 @@ std::string ToText(const v1::GetStatsResponse& stats) {
       state.kv_blocks_free(), state.kv_blocks_total(), state.prompt_tokens(),
       state.prefix_cache_hits(), state.generated_tokens(), state.draft_tokens(),
       state.accepted_draft_tokens());
-  for (const v1::BitsCount& count : stats.generated_tokens_by_bits()) {
-    absl::StrAppendFormat(&text, "  %2d bits  %d\n", count.bits(),
-                          count.tokens());
-  }
+  AppendBits("prompts", stats.prompt_tokens_by_bits(), text);
+  AppendBits("answers", stats.generated_tokens_by_bits(), text);
   absl::StrAppendFormat(
       &text,
       "precision  %s in force, %s by the operator; %d raises, %d drops\n"

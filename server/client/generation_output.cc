@@ -15,6 +15,26 @@ std::string FinishReasonName(v1::FinishReason reason) {
   return absl::AsciiStrToLower(absl::StripPrefix(name, "FINISH_REASON_"));
 }
 
+using BitsCounts = google::protobuf::RepeatedPtrField<v1::BitsCount>;
+
+// "4 bits", or "3 (60), 8 (4) bits" with the tokens at each.
+std::string BitsToText(const BitsCounts& counts) {
+  std::string text;
+  for (const v1::BitsCount& count : counts) {
+    absl::StrAppend(&text, text.empty() ? "" : ", ", count.bits());
+    if (counts.size() > 1) absl::StrAppend(&text, " (", count.tokens(), ")");
+  }
+  return absl::StrCat(text.empty() ? "no" : text, " bits");
+}
+
+nlohmann::json BitsToJson(const BitsCounts& counts) {
+  nlohmann::json json = nlohmann::json::object();
+  for (const v1::BitsCount& count : counts) {
+    json[absl::StrCat(count.bits())] = count.tokens();
+  }
+  return json;
+}
+
 nlohmann::json LogprobsToJson(const v1::GenerateResponse& sample) {
   nlohmann::json list = nlohmann::json::array();
   for (const v1::Token& token : sample.tokens()) {
@@ -43,8 +63,9 @@ nlohmann::json SampleToJson(const v1::GenerateResponse& sample) {
       {"text", sample.text()},
       {"tokens", sample.tokens_size()},
       {"prompt_tokens", sample.prompt().prompt_tokens()},
+      {"prompt_bits", BitsToJson(finish.prompt_tokens_by_bits())},
       {"finish_reason", FinishReasonName(finish.reason())},
-      {"bits", nlohmann::json::object()},
+      {"bits", BitsToJson(finish.tokens_by_bits())},
       {"precision_changes", finish.precision_changes()},
       {"draft_tokens", finish.usage().draft_tokens()},
       {"accepted_draft_tokens", finish.usage().accepted_draft_tokens()},
@@ -57,9 +78,6 @@ nlohmann::json SampleToJson(const v1::GenerateResponse& sample) {
       {"request_id", sample.prompt().request_id()},
       {"token_ids", nlohmann::json::array()},
   };
-  for (const v1::BitsCount& count : finish.tokens_by_bits()) {
-    json["bits"][absl::StrCat(count.bits())] = count.tokens();
-  }
   for (const v1::Token& token : sample.tokens()) {
     json["token_ids"].push_back(token.id());
   }
@@ -85,17 +103,12 @@ nlohmann::json AnswerToJson(const std::vector<v1::GenerateResponse>& samples,
 
 std::string SummaryLine(const v1::GenerateResponse& sample) {
   const v1::Finish& finish = sample.finish();
-  std::string bits;
-  for (const v1::BitsCount& count : finish.tokens_by_bits()) {
-    absl::StrAppend(&bits, bits.empty() ? "" : ", ", count.bits());
-    if (finish.tokens_by_bits_size() > 1) {
-      absl::StrAppend(&bits, " (", count.tokens(), ")");
-    }
-  }
   return absl::StrFormat(
-      "%d tokens at %s bits, %.1f tokens/s, the first after %.1f ms",
-      finish.usage().completion_tokens(), bits.empty() ? "no" : bits,
-      TokensPerSecond(finish), finish.timings().ttft_ms());
+      "%d tokens at %s after a prompt at %s, %.1f tokens/s, the first after "
+      "%.1f ms",
+      finish.usage().completion_tokens(), BitsToText(finish.tokens_by_bits()),
+      BitsToText(finish.prompt_tokens_by_bits()), TokensPerSecond(finish),
+      finish.timings().ttft_ms());
 }
 
 }  // namespace anyprec

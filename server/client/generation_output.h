@@ -15,10 +15,10 @@ namespace anyprec {
 // Tokens per second after the first, or over all the time for one token.
 double TokensPerSecond(const v1::Finish& finish);
 
-// {"text", "tokens", "prompt_tokens", "finish_reason", "bits": {"4": 63},
-//  "precision_changes", "queue_ms", "ttft_ms", "tpot_ms", "total_ms",
-//  "tokens_per_second", "seed", "request_id", "token_ids"}, and "logprobs"
-// where they were asked for.
+// {"text", "tokens", "prompt_tokens", "prompt_bits": {"3": 12},
+//  "finish_reason", "bits": {"4": 63}, "precision_changes", "queue_ms",
+//  "ttft_ms", "tpot_ms", "total_ms", "tokens_per_second", "seed", "request_id",
+//  "token_ids"}, and "logprobs" where they were asked for.
 nlohmann::json SampleToJson(const v1::GenerateResponse& sample);
 
 // The sample's object; for several, {"samples": [...]}; with "error" in it
@@ -26,7 +26,8 @@ nlohmann::json SampleToJson(const v1::GenerateResponse& sample);
 nlohmann::json AnswerToJson(const std::vector<v1::GenerateResponse>& samples,
                             const grpc::Status& status);
 
-// "64 tokens at 4 bits, 35.1 tokens/s, the first after 21.0 ms"
+// "64 tokens at 4 bits after a prompt at 3 bits, 35.1 tokens/s, the first after
+//  21.0 ms"
 std::string SummaryLine(const v1::GenerateResponse& sample);
 
 }  // namespace anyprec

@@ -90,6 +90,10 @@ TEST_F(AdminTest, StatsCountWhatWasGeneratedAndWhatStepsCost) {
   ASSERT_EQ(stats.generated_tokens_by_bits_size(), 1);
   EXPECT_EQ(stats.generated_tokens_by_bits(0).bits(), 5);
   EXPECT_EQ(stats.generated_tokens_by_bits(0).tokens(), 20);
+  ASSERT_EQ(stats.prompt_tokens_by_bits_size(), 1);
+  EXPECT_EQ(stats.prompt_tokens_by_bits(0).bits(), 5);
+  EXPECT_EQ(stats.prompt_tokens_by_bits(0).tokens(),
+            stats.state().prompt_tokens());
   ASSERT_EQ(stats.steps_by_bits_size(), 1);
   EXPECT_GE(stats.steps_by_bits(0).steps(), 20);
   EXPECT_EQ(stats.limits_in_force().min_bits(), 3);

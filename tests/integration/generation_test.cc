@@ -108,6 +108,10 @@ TEST_F(GenerationTest, AFixedPrecisionIsKeptForEveryToken) {
     ASSERT_EQ(answer.finish.tokens_by_bits_size(), 1);
     EXPECT_EQ(answer.finish.tokens_by_bits(0).bits(), bits);
     EXPECT_EQ(answer.finish.tokens_by_bits(0).tokens(), 8);
+    ASSERT_EQ(answer.finish.prompt_tokens_by_bits_size(), 1);
+    EXPECT_EQ(answer.finish.prompt_tokens_by_bits(0).bits(), bits);
+    EXPECT_EQ(answer.finish.prompt_tokens_by_bits(0).tokens(),
+              answer.finish.usage().prompt_tokens());
   }
 }
 
@@ -122,6 +126,13 @@ TEST_F(GenerationTest, AutomaticPrecisionStaysWithinItsRange) {
     EXPECT_GE(bits, 4);
     EXPECT_LE(bits, 6);
   }
+  int64_t prompt_tokens = 0;
+  for (const v1::BitsCount& count : answer.finish.prompt_tokens_by_bits()) {
+    EXPECT_GE(count.bits(), 4);
+    EXPECT_LE(count.bits(), 6);
+    prompt_tokens += count.tokens();
+  }
+  EXPECT_EQ(prompt_tokens, answer.finish.usage().prompt_tokens());
 }
 
 TEST_F(GenerationTest, WithTimeToSpareAutomaticPrecisionIsTheHighest) {

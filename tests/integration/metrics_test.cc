@@ -84,23 +84,25 @@ TEST_F(MetricsTest, EveryMetricHasItsNameAndType) {
 }
 
 TEST_F(MetricsTest, CountersAddUpToWhatWasGenerated) {
-  const int prompt_tokens = GenerateAt(4, 12).finish.usage().prompt_tokens() +
-                            GenerateAt(8, 5).finish.usage().prompt_tokens() +
-                            GenerateAt(8, 1).finish.usage().prompt_tokens();
+  const int prompt_tokens = GenerateAt(4, 12).finish.usage().prompt_tokens();
+  GenerateAt(8, 5);
+  GenerateAt(8, 1);
   v1::GenerateRequest wrong = GreedyRequest("Once", 1);
   wrong.mutable_precision()->set_fixed_bits(9);
   EXPECT_FALSE(Generate(server_.stub(), wrong).status.ok());
   server_.WaitUntilIdle();
 
   const Exposition metrics = Scrape();
-  const auto tokens = [&metrics](int bits) {
-    return metrics.Value(
-        absl::StrCat("anyprec_generation_tokens_total{bits=\"", bits, "\"}"));
+  const auto tokens = [&metrics](const char* of_what, int bits) {
+    return metrics.Value(absl::StrCat("anyprec_", of_what,
+                                      "_tokens_total{bits=\"", bits, "\"}"));
   };
-  EXPECT_EQ(tokens(4), 12);
-  EXPECT_EQ(tokens(8), 6);
+  EXPECT_EQ(tokens("generation", 4), 12);
+  EXPECT_EQ(tokens("generation", 8), 6);
   EXPECT_EQ(metrics.Sum("anyprec_generation_tokens_total"), 18);
-  EXPECT_EQ(metrics.Value("anyprec_prompt_tokens_total"), prompt_tokens);
+  EXPECT_EQ(tokens("prompt", 4), prompt_tokens);
+  EXPECT_EQ(tokens("prompt", 8), 2 * prompt_tokens);
+  EXPECT_EQ(metrics.Sum("anyprec_prompt_tokens_total"), 3 * prompt_tokens);
   EXPECT_EQ(metrics.Value(
                 "anyprec_request_success_total{finished_reason=\"length\"}"),
             3);

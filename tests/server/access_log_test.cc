@@ -17,9 +17,11 @@ TEST(AccessLogTest, LineHoldsTokensBitsAndTimes) {
   stats.total = absl::Milliseconds(24);
   stats.tokens_by_bits[3] = 4;
   stats.tokens_by_bits[8] = 1;
+  stats.prompt_tokens_by_bits[3] = 8;
+  stats.prompt_tokens_by_bits[4] = 4;
   EXPECT_EQ(AccessLogLine("r17", "Generate", absl::OkStatus(), stats),
-            "r17 Generate OK prompt=12 cached=0 completion=5 bits=3:4,8:1 "
-            "queue=0.1ms "
+            "r17 Generate OK prompt=12 cached=0 prompt_bits=3:8,4:4 "
+            "completion=5 bits=3:4,8:1 queue=0.1ms "
             "ttft=12.0ms tpot=3.10ms total=24.0ms");
 }
 

@@ -126,6 +126,10 @@ TEST_F(AdminServiceTest, StatsHoldCountsLimitsAndPower) {
   ASSERT_EQ(stats.generated_tokens_by_bits_size(), 2);
   EXPECT_EQ(stats.generated_tokens_by_bits(1).bits(), 8);
   EXPECT_EQ(stats.generated_tokens_by_bits(1).tokens(), 6);
+  EXPECT_EQ(stats.state().prompt_tokens(), 40);
+  ASSERT_EQ(stats.prompt_tokens_by_bits_size(), 2);
+  EXPECT_EQ(stats.prompt_tokens_by_bits(0).bits(), 3);
+  EXPECT_EQ(stats.prompt_tokens_by_bits(0).tokens(), 30);
   EXPECT_EQ(stats.operator_limits().min_bits(), 3);
   EXPECT_EQ(stats.operator_limits().max_bits(), 8);
   EXPECT_EQ(stats.power().watts(), 120);

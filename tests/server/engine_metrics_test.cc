@@ -31,7 +31,7 @@ TEST(EngineMetricsTest, TheStateOfTheMomentIsInGauges) {
 
 TEST(EngineMetricsTest, TokensAreCountedForEachLoadedPrecisionFromZeroOn) {
   EngineStats stats;
-  stats.prompt_tokens = 7;
+  stats.prompt_tokens_by_bits[3] = 7;
   stats.preemptions = 2;
   stats.steps_without_record = 6;
   stats.prefix_cache_queries = 50;
@@ -46,7 +46,10 @@ TEST(EngineMetricsTest, TokensAreCountedForEachLoadedPrecisionFromZeroOn) {
   EXPECT_EQ(metrics.Value("anyprec_generation_tokens_total{bits=\"4\"}"), 12);
   EXPECT_EQ(metrics.Value("anyprec_generation_tokens_total{bits=\"8\"}"), 0);
   EXPECT_EQ(metrics.Sum("anyprec_generation_tokens_total"), 12);
-  EXPECT_EQ(metrics.Value("anyprec_prompt_tokens_total"), 7);
+  EXPECT_EQ(metrics.types.at("anyprec_prompt_tokens_total"), "counter");
+  EXPECT_EQ(metrics.Value("anyprec_prompt_tokens_total{bits=\"3\"}"), 7);
+  EXPECT_EQ(metrics.Value("anyprec_prompt_tokens_total{bits=\"8\"}"), 0);
+  EXPECT_EQ(metrics.Sum("anyprec_prompt_tokens_total"), 7);
   EXPECT_EQ(metrics.Value("anyprec_num_preemptions_total"), 2);
   EXPECT_EQ(metrics.Value("anyprec_steps_without_graph_total"), 6);
   EXPECT_EQ(metrics.Value("anyprec_prefix_cache_queries_total"), 50);

@@ -91,6 +91,8 @@ EngineStats FakeEngine::Stats() const {
   stats.running = static_cast<int>(states_.size());
   stats.kv_blocks_total = 10;
   stats.kv_blocks_free = 7;
+  stats.prompt_tokens_by_bits[3] = 30;
+  stats.prompt_tokens_by_bits[4] = 10;
   stats.generated_tokens_by_bits[3] = 5;
   stats.generated_tokens_by_bits[8] = 6;
   return stats;

@@ -53,6 +53,8 @@ TEST(ResponseConversionTest, FinishHoldsUsageTimingsAndBits) {
   finish.stats.tokens_by_bits[4] = 2;
   finish.stats.tokens_by_bits[8] = 4;
   finish.stats.precision_changes = 1;
+  finish.stats.prompt_tokens_by_bits[3] = 7;
+  finish.stats.prompt_tokens_by_bits[8] = 3;
   const v1::Finish message = ToFinish(finish);
   EXPECT_EQ(message.reason(), v1::FINISH_REASON_LENGTH);
   EXPECT_EQ(message.usage().prompt_tokens(), 10);
@@ -66,6 +68,10 @@ TEST(ResponseConversionTest, FinishHoldsUsageTimingsAndBits) {
   EXPECT_EQ(message.tokens_by_bits(0).tokens(), 2);
   EXPECT_EQ(message.tokens_by_bits(1).bits(), 8);
   EXPECT_EQ(message.precision_changes(), 1);
+  ASSERT_EQ(message.prompt_tokens_by_bits_size(), 2);
+  EXPECT_EQ(message.prompt_tokens_by_bits(0).bits(), 3);
+  EXPECT_EQ(message.prompt_tokens_by_bits(0).tokens(), 7);
+  EXPECT_EQ(message.prompt_tokens_by_bits(1).bits(), 8);
 }
 
 TEST(ResponseConversionTest, EachFinishReasonHasItsOwnName) {

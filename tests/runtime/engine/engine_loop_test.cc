@@ -153,10 +153,11 @@ TEST_F(EngineLoopTest, StreamsTokensTextAndStatistics) {
   EXPECT_EQ(stats.completion_tokens, 5);
   EXPECT_EQ(stats.tokens_by_bits[4], 5);
   EXPECT_EQ(stats.precision_changes, 0);
+  EXPECT_EQ(stats.prompt_tokens_by_bits[4], 3);
   EXPECT_GE(stats.ttft, stats.queue_time);
   EXPECT_GE(stats.total, stats.ttft);
   const EngineStats engine = loop_->Stats();
-  EXPECT_EQ(engine.prompt_tokens, 3);
+  EXPECT_EQ(engine.prompt_tokens_by_bits[4], 3);
   EXPECT_EQ(engine.generated_tokens_by_bits[4], 5);
   EXPECT_EQ(engine.steps, 5);
 }
@@ -180,6 +181,44 @@ TEST_F(EngineLoopTest, AutomaticPrecisionMeetsADeadlineThatTheCeilingMisses) {
   request.deadline = absl::Now() + absl::Hours(5);
   const Chunk all = Run(std::move(request));
   EXPECT_EQ(all.tokens.front().bits, 3);
+}
+
+TEST_F(EngineLoopTest, APromptsBitsAreReportedApartFromItsAnswers) {
+  // As measured, only 3 bits have the first token in time, and any the others.
+  for (int bits = 3; bits <= 8; ++bits) {
+    costs_.Measure({Phase::kPrefill, bits, 10},
+                   absl::Hours(bits == 3 ? 0.125 : 1.0));
+    costs_.Measure({Phase::kDecode, bits, 1}, absl::Nanoseconds(1));
+  }
+  Start();
+  Request request = MakeRequest(std::vector<TokenId>(10, 1), 5);
+  request.precision.slo.ttft = absl::Hours(0.5);
+  const RequestStats stats = Run(std::move(request)).finish->stats;
+  EXPECT_EQ(stats.prompt_tokens_by_bits[3], 10);
+  // The last row of the prompt gives the first token.
+  EXPECT_EQ(stats.tokens_by_bits[3], 1);
+  EXPECT_EQ(stats.tokens_by_bits[8], 4);
+  EXPECT_EQ(loop_->Stats().prompt_tokens_by_bits[3], 10);
+}
+
+TEST_F(EngineLoopTest, RowsOfThePrefixCacheAreReportedAtTheBitsTheyHave) {
+  Start();
+  const std::vector<TokenId> prompt(10, 1);
+  Request high = MakeRequest(prompt, 1);
+  high.precision.fixed_bits = 8;
+  Run(std::move(high));
+  ASSERT_TRUE(loop_->SetPrecisionLimits({.min_bits = 3, .max_bits = 6}).ok());
+  Request request = MakeRequest(prompt, 3);
+  request.precision.min_bits = 4;
+  request.precision.max_bits = 8;
+  const RequestStats stats = Run(std::move(request)).finish->stats;
+  EXPECT_EQ(stats.cached_prompt_tokens, 8);
+  EXPECT_EQ(stats.prompt_tokens_by_bits[8], 8);
+  EXPECT_EQ(stats.prompt_tokens_by_bits[6], 2);
+  EXPECT_EQ(stats.tokens_by_bits[6], 3);
+  // What was found was not computed.
+  EXPECT_EQ(loop_->Stats().prompt_tokens_by_bits[8], 10);
+  EXPECT_EQ(loop_->Stats().prompt_tokens_by_bits[6], 2);
 }
 
 TEST_F(EngineLoopTest, EndsAtEveryEosTokenAndKeepsItOutOfTheText) {

@@ -104,12 +104,16 @@ TEST_P(EngineTest, ARequestsTokensDoNotDependOnThePrefixCache) {
     EXPECT_EQ(LogprobsOf(a), LogprobsOf(b)) << i;
     EXPECT_EQ(a.finish->stats.cached_prompt_tokens, cases[i].cached) << i;
     EXPECT_EQ(b.finish->stats.cached_prompt_tokens, 0) << i;
+    EXPECT_EQ(a.finish->stats.prompt_tokens_by_bits[cases[i].bits], 30) << i;
+    EXPECT_EQ(b.finish->stats.prompt_tokens_by_bits[cases[i].bits], 30) << i;
   }
   const EngineStats stats = remembers->Stats();
   EXPECT_EQ(stats.kv_blocks_free, stats.kv_blocks_total);
   EXPECT_EQ(stats.prefix_cache_queries, 6 * 30);
   EXPECT_EQ(stats.prefix_cache_hits, 28 + 24 + 24 + 28);
-  EXPECT_EQ(stats.prompt_tokens, 6 * 30 - stats.prefix_cache_hits);
+  // All but the hits.
+  EXPECT_EQ(stats.prompt_tokens_by_bits[5], 30 + 2 + 6 + 2);
+  EXPECT_EQ(stats.prompt_tokens_by_bits[6], 30 + 6);
 }
 
 TEST_P(EngineTest, EachPrecisionGivesItsOwnLogits) {

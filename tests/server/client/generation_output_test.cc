@@ -16,9 +16,13 @@ v1::GenerateResponse Sample() {
   finish.mutable_usage()->set_completion_tokens(2);
   finish.mutable_timings()->set_ttft_ms(21);
   finish.mutable_timings()->set_tpot_ms(4);
-  v1::BitsCount* bits = finish.add_tokens_by_bits();
-  bits->set_bits(4);
-  bits->set_tokens(2);
+  const auto add = [](auto* count, int bits, int tokens) {
+    count->set_bits(bits);
+    count->set_tokens(tokens);
+  };
+  add(finish.add_tokens_by_bits(), 4, 2);
+  add(finish.add_prompt_tokens_by_bits(), 3, 4);
+  add(finish.add_prompt_tokens_by_bits(), 4, 1);
   return sample;
 }
 
@@ -29,6 +33,7 @@ TEST(GenerationOutputTest, OneSampleIsOneFlatObject) {
   EXPECT_EQ(json["prompt_tokens"], 5);
   EXPECT_EQ(json["finish_reason"], "length");
   EXPECT_EQ(json["bits"].dump(), R"({"4":2})");
+  EXPECT_EQ(json["prompt_bits"].dump(), R"({"3":4,"4":1})");
   EXPECT_EQ(json["ttft_ms"], 21);
   EXPECT_EQ(json["tokens_per_second"], 250);
   EXPECT_EQ(json["token_ids"].dump(), "[7,8]");
@@ -52,7 +57,8 @@ TEST(GenerationOutputTest, AFailureKeepsTheTextThatCame) {
 
 TEST(GenerationOutputTest, SummaryNamesTokensBitsAndSpeed) {
   EXPECT_EQ(SummaryLine(Sample()),
-            "2 tokens at 4 bits, 250.0 tokens/s, the first after 21.0 ms");
+            "2 tokens at 4 bits after a prompt at 3 (4), 4 (1) bits, "
+            "250.0 tokens/s, the first after 21.0 ms");
 }
 
 TEST(GenerationOutputTest, AnswersOfOneTokenHaveASpeedToo) {
