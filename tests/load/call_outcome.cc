@@ -12,6 +12,14 @@
 namespace anyprec::load {
 namespace {
 
+PromptBits PromptBitsOf(const v1::Finish& finish) {
+  PromptBits prompt;
+  for (const v1::BitsCount& count : finish.prompt_tokens_by_bits()) {
+    if (count.bits() > 0) prompt.Add(count.bits(), count.tokens());
+  }
+  return prompt;
+}
+
 bool Confirms(const v1::Finish& finish, const RequestRecord& record) {
   BitsCounts counts = {};
   for (const TokenArrival& token : record.tokens) {
@@ -21,7 +29,8 @@ bool Confirms(const v1::Finish& finish, const RequestRecord& record) {
     if (count.bits() < 1 || count.bits() > kMaxBitsReported) return false;
     counts[count.bits()] -= count.tokens();
   }
-  return std::all_of(counts.begin(), counts.end(),
+  return record.prompt_bits.tokens == record.prompt_tokens &&
+         std::all_of(counts.begin(), counts.end(),
                      [](int64_t left) { return left == 0; });
 }
 
@@ -55,6 +64,7 @@ void AddMessage(const v1::GenerateResponse& message, absl::Duration now,
     record.tokens.push_back({at, static_cast<uint8_t>(bits)});
   }
   if (message.has_finish()) {
+    record.prompt_bits = PromptBitsOf(message.finish());
     record.bits_confirmed = Confirms(message.finish(), record);
   }
 }

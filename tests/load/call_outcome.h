@@ -15,8 +15,8 @@ namespace anyprec::load {
 // Why we ended a call ourselves.
 enum class OwnCancel { kNone, kPlanned, kGaveUp };
 
-// Adds the message's tokens, which arrived at `now`, and checks its closing
-// histogram against all tokens so far.
+// Adds the message's tokens, which arrived at `now`, and what its closing
+// histograms say: of the prompt, and whether they agree with all tokens so far.
 void AddMessage(const v1::GenerateResponse& message, absl::Duration now,
                 RequestRecord& record);
 

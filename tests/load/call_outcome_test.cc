@@ -14,10 +14,13 @@ v1::GenerateResponse Message(int tokens, int bits) {
   return message;
 }
 
-void AddHistogram(int bits, int64_t tokens, v1::GenerateResponse& message) {
-  v1::BitsCount* count = message.mutable_finish()->add_tokens_by_bits();
+void Set(int bits, int64_t tokens, v1::BitsCount* count) {
   count->set_bits(bits);
   count->set_tokens(tokens);
+}
+
+void AddHistogram(int bits, int64_t tokens, v1::GenerateResponse& message) {
+  Set(bits, tokens, message.mutable_finish()->add_tokens_by_bits());
 }
 
 Outcome OutcomeOf(grpc::StatusCode code, OwnCancel own_cancel,
@@ -50,6 +53,24 @@ TEST(CallOutcomeTest, TheClosingHistogramMustAgreeWithTheTokens) {
   AddHistogram(8, 1, last);
   AddMessage(last, absl::Seconds(1), record);
   EXPECT_TRUE(record.bits_confirmed);
+}
+
+TEST(CallOutcomeTest, ThePromptsHistogramMustCountAllOfIt) {
+  v1::GenerateResponse last = Message(1, 8);
+  AddHistogram(8, 1, last);
+  Set(3, 6, last.mutable_finish()->add_prompt_tokens_by_bits());
+  RequestRecord lacks;
+  lacks.prompt_tokens = 8;
+  AddMessage(last, absl::Seconds(1), lacks);
+  EXPECT_FALSE(lacks.bits_confirmed);
+  EXPECT_EQ(lacks.prompt_bits.tokens, 6);
+  Set(8, 2, last.mutable_finish()->add_prompt_tokens_by_bits());
+  RequestRecord whole;
+  whole.prompt_tokens = 8;
+  AddMessage(last, absl::Seconds(1), whole);
+  EXPECT_TRUE(whole.bits_confirmed);
+  EXPECT_EQ(whole.prompt_bits.lowest, 3);
+  EXPECT_DOUBLE_EQ(whole.prompt_bits.Mean(), 4.25);
 }
 
 TEST(CallOutcomeTest, RefusalsKeepReasonAndRetryInfo) {

@@ -85,6 +85,7 @@ TEST_F(LoadTestTest, EveryRequestHasAnOutcomeAndReportsItsBits) {
       *server_, {"--rate=40", "--duration=2", "--prompt_tokens=4-64",
                  "--output_tokens=1-16", kMix, "--csv=" + csv, "--html=" + html,
                  "--require=lost==0,tokens_below_floor==0",
+                 "--require=prompts_below_floor==0,prompt_mean_bits>=3",
                  "--require=answers_without_bits==0,short_answers==0"});
   const nlohmann::json& requests = metrics["requests"];
   EXPECT_GT(requests["planned"], 0);
@@ -158,6 +159,7 @@ TEST_F(LoadTestTest, TokensBelowTheFloorAreSeen) {
                          "--classes=" + classes, "--fixed_bits=3"});
   EXPECT_EQ(metrics["answers_below_floor"], 10);
   EXPECT_EQ(metrics["tokens_below_floor"], 40);
+  EXPECT_EQ(metrics["prompts_below_floor"], 10);
 }
 
 TEST_F(LoadTestTest, ASweepAndASearchReportEachRun) {

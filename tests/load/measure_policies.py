@@ -62,19 +62,30 @@ def percentile(requests, column, percent):
     return values[round(percent / 100 * (len(values) - 1))] if values else 0
 
 
+def mean_bits(requests, bits, tokens):
+    """Weighted by tokens, over the requests that have any bits."""
+    told = [r for r in requests if r[bits]]
+    return sum(int(r[tokens]) * float(r[bits]) for r in told) / max(
+        1, sum(int(r[tokens]) for r in told))
+
+
+def is_below_floor(request):
+    """Whether its prompt or its answer has a token below its floor."""
+    lowest = [request["lowest_bits"], request["prompt_lowest_bits"]]
+    return any(b and int(b) < int(request["floor_bits"]) for b in lowest)
+
+
 def print_row(rate, policy, requests):
     judged = [r for r in requests if r["verdict"] in ("met", "missed")]
     missed = sum(r["verdict"] == "missed" for r in judged)
-    answered = [r for r in requests if r["mean_bits"]]
-    tokens = sum(int(r["output_tokens"]) for r in answered)
-    bits = sum(int(r["output_tokens"]) * float(r["mean_bits"])
-               for r in answered) / max(1, tokens)
-    below = sum(float(r["lowest_bits"]) < float(r["floor_bits"])
-                for r in answered)
+    below = sum(is_below_floor(r) for r in requests)
     refused = sum(r["outcome"] == "refused" for r in requests)
-    print("| %.2f | %s | %d | %.1f %% | %d | %.2f | %.0f | %.0f | %.1f | %d | %d |"
+    print("| %.2f | %s | %d | %.1f %% | %d | %.2f | %.2f | %.0f | %.0f | %.1f "
+          "| %d | %d |"
           % (rate, policy, len(judged),
-             100 * (1 - missed / max(1, len(judged))), missed, bits,
+             100 * (1 - missed / max(1, len(judged))), missed,
+             mean_bits(requests, "mean_bits", "output_tokens"),
+             mean_bits(requests, "prompt_mean_bits", "prompt_tokens"),
              percentile(requests, "ttft_ms", 50),
              percentile(requests, "ttft_ms", 95),
              percentile(requests, "tpot_ms", 95), refused, below), flush=True)
@@ -124,8 +135,10 @@ def main():
                 print("%d bits alone sustain %.2f requests/s\n"
                       % (args.parent_bits, base))
             print("| requests/s | policy | requests | goodput | missed | bits "
-                  "| TTFT p50 ms | p95 | TPOT p95 ms | refused | below floor |\n"
-                  "|---|---|---|---|---|---|---|---|---|---|---|", flush=True)
+                  "| prompt bits | TTFT p50 ms | p95 | TPOT p95 ms | refused "
+                  "| below floor |\n"
+                  "|---|---|---|---|---|---|---|---|---|---|---|---|",
+                  flush=True)
             for factor in args.rates.split(","):
                 rate = base * float(factor)
                 requests = {policy: [] for policy in policies}

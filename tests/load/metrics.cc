@@ -53,8 +53,12 @@ nlohmann::json BitsToJson(const BitsCounts& counts) {
   return json;
 }
 
+// Null for none.
+nlohmann::json MeanBitsToJson(double mean_bits) {
+  return mean_bits > 0 ? nlohmann::json(mean_bits) : nlohmann::json();
+}
+
 nlohmann::json ToJson(const ClassSummary& summary) {
-  const double mean_bits = MeanBits(summary.tokens_by_bits);
   return {
       {"requests", OutcomesToJson(summary)},
       {"goodput", ToJson(summary.all)},
@@ -65,8 +69,8 @@ nlohmann::json ToJson(const ClassSummary& summary) {
       {"tpot_ms", ToJson(summary.tpot_ms)},
       {"itl_ms", ToJson(summary.itl_ms)},
       {"e2e_ms", ToJson(summary.e2e_ms)},
-      {"mean_bits",
-       mean_bits > 0 ? nlohmann::json(mean_bits) : nlohmann::json()},
+      {"mean_bits", MeanBitsToJson(MeanBits(summary.tokens_by_bits))},
+      {"prompt_mean_bits", MeanBitsToJson(summary.prompt_bits.Mean())},
       {"tokens_by_bits", BitsToJson(summary.tokens_by_bits)},
   };
 }
@@ -91,6 +95,7 @@ nlohmann::json MetricsToJson(const Summary& summary,
   json["client_queue_ms"] = ToJson(summary.client_queue_ms);
   json["tokens_below_floor"] = summary.tokens_below_floor;
   json["answers_below_floor"] = summary.answers_below_floor;
+  json["prompts_below_floor"] = summary.prompts_below_floor;
   json["tokens_without_bits"] = summary.tokens_without_bits;
   json["answers_without_bits"] = summary.answers_without_bits;
   json["short_answers"] = summary.short_answers;

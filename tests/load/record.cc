@@ -23,6 +23,22 @@ absl::string_view OutcomeName(Outcome outcome) {
   return "error";
 }
 
+void PromptBits::Add(int bits, int64_t count) {
+  Add(PromptBits{bits, count, bits * count});
+}
+
+void PromptBits::Add(const PromptBits& other) {
+  if (other.tokens == 0) return;
+  lowest = tokens == 0 ? other.lowest : std::min(lowest, other.lowest);
+  tokens += other.tokens;
+  sum += other.sum;
+}
+
+double PromptBits::Mean() const {
+  return tokens == 0 ? 0
+                     : static_cast<double>(sum) / static_cast<double>(tokens);
+}
+
 uint32_t RequestRecord::SincePlanned(absl::Duration time) const {
   const int64_t us = absl::ToInt64Microseconds(time - planned_at);
   return static_cast<uint32_t>(

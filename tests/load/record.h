@@ -37,6 +37,19 @@ struct TokenArrival {
   uint8_t bits = 0;  // as the server said; 0 where it did not
 };
 
+// Precisions of the rows of a prompt, as the server counted them. Condensed, as
+// most records of an overload are of refusals, which have none.
+struct PromptBits {
+  int lowest = 0;      // 0: none were counted
+  int64_t tokens = 0;  // that were counted
+  int64_t sum = 0;     // over them
+
+  void Add(int bits, int64_t count);
+  void Add(const PromptBits& other);
+  // 0 for none.
+  double Mean() const;
+};
+
 struct RequestRecord {
   // The plan.
   int class_index = 0;
@@ -55,8 +68,9 @@ struct RequestRecord {
   std::string message;  // the status's
   // RetryInfo's delay; absent where none was attached.
   std::optional<absl::Duration> retry_delay;
-  // An answer's closing histogram counts as many tokens at each precision as
-  // its tokens say.
+  PromptBits prompt_bits;
+  // An answer's closing histograms count as many tokens at each precision as
+  // its tokens say, and all of its prompt.
   bool bits_confirmed = false;
 
   // The offset for a time since the run began, saturated.

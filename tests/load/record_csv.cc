@@ -38,7 +38,12 @@ absl::string_view VerdictName(Verdict verdict) {
   return "";
 }
 
-std::string Bits(const RequestRecord& record) {
+std::string PromptBitsCells(const PromptBits& prompt) {
+  if (prompt.tokens == 0) return ",";
+  return absl::StrFormat("%.3f,%d", prompt.Mean(), prompt.lowest);
+}
+
+std::string BitsCells(const RequestRecord& record) {
   if (record.tokens.empty()) return ",";
   BitsCounts counts = {};
   int lowest = kMaxBitsReported;
@@ -56,7 +61,8 @@ std::string CsvHeader() {
   return "run,index,class,measured,outcome,reason,verdict,planned_s,sent_s,"
          "first_token_s,finished_s,prompt_tokens,planned_output_tokens,"
          "output_tokens,ttft_ms,tpot_ms,e2e_ms,floor_bits,mean_bits,"
-         "lowest_bits,retry_after_ms,message\n";
+         "lowest_bits,prompt_mean_bits,prompt_lowest_bits,retry_after_ms,"
+         "message\n";
 }
 
 std::string RecordsToCsv(absl::string_view run,
@@ -82,11 +88,11 @@ std::string RecordsToCsv(absl::string_view run,
     if (record.retry_delay.has_value()) {
       retry_ms = absl::ToDoubleMilliseconds(*record.retry_delay);
     }
-    absl::StrAppend(&csv, Milliseconds(TtftMs(record)), ",",
-                    Milliseconds(TpotMs(record)), ",",
-                    Milliseconds(E2eMs(record)), ",", record.floor_bits, ",",
-                    Bits(record), ",", Milliseconds(retry_ms), ",",
-                    Quoted(record.message), "\n");
+    absl::StrAppend(
+        &csv, Milliseconds(TtftMs(record)), ",", Milliseconds(TpotMs(record)),
+        ",", Milliseconds(E2eMs(record)), ",", record.floor_bits, ",",
+        BitsCells(record), ",", PromptBitsCells(record.prompt_bits), ",",
+        Milliseconds(retry_ms), ",", Quoted(record.message), "\n");
   }
   return csv;
 }

@@ -23,6 +23,7 @@ inline RequestRecord Answered(double planned_s,
   }
   record.finished_at = record.planned_at + absl::Milliseconds(token_ms.back());
   record.outcome = Outcome::kOk;
+  record.prompt_bits.Add(bits, record.prompt_tokens);
   record.bits_confirmed = true;
   return record;
 }

@@ -40,6 +40,7 @@ std::vector<RequestRecord> Records() {
   std::vector<RequestRecord> records = {
       Answered(2, {50, 80, 120}, 4), Answered(3, {150, 160}, 8),
       Ended(4, Outcome::kRefused, 2), Answered(5, {90}, 3)};
+  records[0].prompt_bits.Add(3, 10);
   records[1].class_index = 1;
   records[2].retry_delay = absl::Seconds(1);
   records[2].message = "queue \"full\", try later";
@@ -186,7 +187,11 @@ TEST(ReportTest, CsvHasALineForEachRequestAndQuotesTexts) {
   ASSERT_EQ(lines.size(), Records().size() + 2);
   const auto columns = std::count(lines[0].begin(), lines[0].end(), ',');
   EXPECT_EQ(std::count(lines[1].begin(), lines[1].end(), ','), columns);
+  EXPECT_THAT(lines[0], HasSubstr(",floor_bits,mean_bits,lowest_bits,"
+                                  "prompt_mean_bits,prompt_lowest_bits,"));
   EXPECT_THAT(lines[1], HasSubstr("run 1,0,chat,1,ok,,met,2.000000"));
+  EXPECT_THAT(lines[1], HasSubstr(",0,4.000,4,3.500,3,"));
+  EXPECT_THAT(lines[3], HasSubstr(",0,,,,,1000.000,"));
   EXPECT_THAT(lines[3], HasSubstr("\"queue \"\"full\"\", try later\""));
   EXPECT_THAT(lines[3], HasSubstr("refused,REASON,missed"));
   EXPECT_THAT(lines[3], HasSubstr("1000.000"));

@@ -75,7 +75,8 @@ TEST(RequirementsTest, BoundsAreInclusiveWhereTheySaySo) {
 TEST(RequirementsTest, NamesReachIntoGroupsAndClasses) {
   const auto metrics = Metrics({Answered(1, {50}), Answered(2, {150})});
   EXPECT_THAT(Failed("ttft_ms.p50==100,classes.chat.ttft_ms.max==150,"
-                     "requests.ok==2,tokens_by_bits.4==2,mean_bits==4",
+                     "requests.ok==2,tokens_by_bits.4==2,mean_bits==4,"
+                     "prompt_mean_bits==4",
                      metrics),
               IsEmpty());
 }
@@ -95,7 +96,8 @@ TEST(RequirementsTest, UnknownNamesAreNotFoundBeforeAnyRun) {
                     "refusals.latency_ms.p99<10,reasons<1")
                   .code() == absl::StatusCode::kNotFound);
   EXPECT_TRUE(check("goodput>=0.95,refusals.latency_ms.p99<10,lost==0,"
-                    "tokens_below_floor==0,tokens_by_bits.8>0")
+                    "tokens_below_floor==0,prompts_below_floor==0,"
+                    "tokens_by_bits.8>0")
                   .ok());
   EXPECT_THAT(std::string(check("goodputt>1").message()),
               AllOf(HasSubstr("\"goodputt\""), HasSubstr("goodput")));

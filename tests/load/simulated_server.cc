@@ -214,6 +214,10 @@ class Simulation {
     record.outcome = outcome;
     record.reason = reason;
     record.finished_at = now_ - kStart + options_.network;
+    const BitsHistogram prompt = ended->second.sequence->PromptTokensByBits();
+    for (size_t bits = 0; bits < prompt.size(); ++bits) {
+      record.prompt_bits.Add(static_cast<int>(bits), prompt[bits]);
+    }
     record.bits_confirmed = true;
     scheduler_.Remove(ended->second.sequence.get());
     live_.erase(ended);

@@ -82,6 +82,27 @@ TEST(SimulatedServerTest, ALoneRequestTakesWhatTheTableSays) {
   EXPECT_EQ(records[0].tokens[0].since_planned_us, 66000u);
   EXPECT_EQ(records[0].tokens[2].since_planned_us, 82000u);
   EXPECT_EQ(records[0].tokens[2].bits, 8);
+  EXPECT_EQ(records[0].prompt_bits.tokens, 128);
+  EXPECT_EQ(records[0].prompt_bits.lowest, 8);
+}
+
+TEST(SimulatedServerTest, PromptsAreLoweredForTheirFirstTokens) {
+  SimulationOptions options = Options("slo");
+  for (int bits = 3; bits <= 8; ++bits) {
+    options.table.costs.Measure({Phase::kPrefill, bits, 128},
+                                absl::Milliseconds(8 * bits));
+  }
+  RequestClass one = Class();
+  one.ttft_ms = 50;
+  PlannedRequest planned;
+  planned.prompt_tokens = 128;
+  planned.output_tokens = 10;
+  const RequestRecord record =
+      NewSimulatedServer(options, {one})->Replay({&planned, 1}).at(0);
+  EXPECT_EQ(record.prompt_bits.tokens, 128);
+  EXPECT_LT(record.prompt_bits.Mean(), 6);
+  EXPECT_GE(record.prompt_bits.lowest, 3);
+  EXPECT_EQ(record.tokens.back().bits, 8);
 }
 
 TEST(SimulatedServerTest, TheSameRunGivesTheSameRecords) {
@@ -99,6 +120,7 @@ TEST(SimulatedServerTest, LosesNothingAndKeepsFloorsUnderOverload) {
     const Summary summary = Of(Simulate(policy, 60));
     EXPECT_EQ(summary.lost, 0) << policy;
     EXPECT_EQ(summary.tokens_below_floor, 0) << policy;
+    EXPECT_EQ(summary.prompts_below_floor, 0) << policy;
     EXPECT_EQ(summary.tokens_without_bits, 0) << policy;
     EXPECT_GT(summary.refusal_latency_ms.count, 0) << policy;
     EXPECT_EQ(summary.refusals_without_retry_info, 0) << policy;

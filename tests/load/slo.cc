@@ -58,6 +58,11 @@ int TokensBelowFloor(const RequestRecord& record) {
       }));
 }
 
+bool PromptBelowFloor(const RequestRecord& record) {
+  return record.prompt_bits.tokens > 0 &&
+         record.prompt_bits.lowest < record.floor_bits;
+}
+
 SloResult Judge(const RequestRecord& record, const RequestClass& slo) {
   if (record.outcome == Outcome::kCancelled) return {};
   if (record.outcome != Outcome::kOk || IsShort(record)) {
@@ -73,7 +78,7 @@ SloResult Judge(const RequestRecord& record, const RequestClass& slo) {
   }
   const bool met = result.ttft.value_or(true) && result.tpot.value_or(true) &&
                    result.deadline.value_or(true) &&
-                   TokensBelowFloor(record) == 0;
+                   TokensBelowFloor(record) == 0 && !PromptBelowFloor(record);
   result.verdict = met ? Verdict::kMet : Verdict::kMissed;
   return result;
 }

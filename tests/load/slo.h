@@ -8,9 +8,9 @@
 //   E2E   from the planned arrival to the last token; held to the deadline
 //
 // Refused, failed, lost, expired and cut-short requests miss every SLO they
-// have. An answer with a token below the floor is not what was asked for
-// either, whatever SLOs it kept. Those that the client cancelled are not
-// judged.
+// have. An answer with a token below the floor, its prompt's included, is not
+// what was asked for either, whatever SLOs it kept. Those that the client
+// cancelled are not judged.
 //
 // Thread-safe: functions without state.
 #ifndef ANYPREC_TESTS_LOAD_SLO_H_
@@ -48,8 +48,10 @@ struct SloResult {
 // nothing but the server can have ended it.
 bool IsShort(const RequestRecord& record);
 
-// Not those whose bits the server did not tell.
+// Of the answer; not those whose bits the server did not tell.
 int TokensBelowFloor(const RequestRecord& record);
+
+bool PromptBelowFloor(const RequestRecord& record);
 
 SloResult Judge(const RequestRecord& record, const RequestClass& slo);
 

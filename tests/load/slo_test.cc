@@ -70,6 +70,18 @@ TEST(SloTest, WhateverIsNotAnsweredMissesAllItsSlos) {
   }
 }
 
+TEST(SloTest, AnAnswerToAPromptBelowItsFloorIsAMissToo) {
+  RequestRecord record = Answered(0, {100, 101}, /*bits=*/4);
+  record.floor_bits = 4;
+  EXPECT_FALSE(PromptBelowFloor(record));
+  record.prompt_bits.Add(3, 1);
+  EXPECT_TRUE(PromptBelowFloor(record));
+  EXPECT_EQ(Judge(record, Slo(100, 1)).verdict, Verdict::kMissed);
+  // Nothing is known of it.
+  record.prompt_bits = {};
+  EXPECT_FALSE(PromptBelowFloor(record));
+}
+
 TEST(SloTest, AnAnswerBelowItsFloorIsAMissWhoseSlosWereKept) {
   RequestRecord record = Answered(0, {100, 101}, /*bits=*/4);
   record.floor_bits = 4;

@@ -48,6 +48,7 @@ void AddRecord(const RequestRecord& record, const SloResult& slo,
   for (const TokenArrival& token : record.tokens) {
     ++summary.tokens_by_bits[std::min<int>(token.bits, kMaxBitsReported)];
   }
+  summary.prompt_bits.Add(record.prompt_bits);
   if (record.outcome != Outcome::kOk) return;
   Append(TtftMs(record), samples.ttft_ms);
   Append(TpotMs(record), samples.tpot_ms);
@@ -69,6 +70,7 @@ void CheckPromises(const RequestRecord& record, Summary& summary) {
                     [](const TokenArrival& token) { return token.bits == 0; });
   summary.tokens_below_floor += below;
   summary.answers_below_floor += below > 0 ? 1 : 0;
+  summary.prompts_below_floor += PromptBelowFloor(record) ? 1 : 0;
   summary.tokens_without_bits += without;
   const bool unconfirmed =
       record.outcome == Outcome::kOk && !record.bits_confirmed;

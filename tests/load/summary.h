@@ -55,6 +55,7 @@ struct ClassSummary {
   // Between messages that brought tokens, which is what a reader sees.
   Distribution itl_ms;
   BitsCounts tokens_by_bits = {};
+  PromptBits prompt_bits;
 };
 
 struct Summary {
@@ -75,9 +76,10 @@ struct Summary {
   // Promises that hold always, so warm-up is not excluded.
   int64_t tokens_below_floor = 0;
   int64_t answers_below_floor = 0;
+  int64_t prompts_below_floor = 0;
   int64_t tokens_without_bits = 0;
-  // Answers of which a token lacks bits, or whose closing histogram does not
-  // confirm its tokens.
+  // Answers of which a token lacks bits, or whose closing histograms do not
+  // confirm its tokens or lack some of its prompt.
   int64_t answers_without_bits = 0;
   int64_t short_answers = 0;
   int64_t lost = 0;  // the measured ones and the others

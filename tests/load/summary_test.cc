@@ -78,12 +78,16 @@ TEST(SummaryTest, TokensBelowTheFloorAreCountedInWarmUpToo) {
   RequestRecord below = Answered(0, {1, 2, 3}, 4);
   below.floor_bits = 4;
   below.tokens[1].bits = 3;
+  RequestRecord low_prompt = Answered(0, {1}, 4);
+  low_prompt.floor_bits = 4;
+  low_prompt.prompt_bits.Add(3, 1);
   RequestRecord unfloored = Answered(0, {1, 2}, 1);
   const Summary summary =
-      Summarize(std::vector{below, unfloored}, OneClass(100),
+      Summarize(std::vector{below, low_prompt, unfloored}, OneClass(100),
                 {.warm_up = absl::Seconds(1), .end = absl::Seconds(2)});
   EXPECT_EQ(summary.tokens_below_floor, 1);
   EXPECT_EQ(summary.answers_below_floor, 1);
+  EXPECT_EQ(summary.prompts_below_floor, 1);
 }
 
 TEST(SummaryTest, AnswersMustReportTheirBits) {
@@ -101,11 +105,15 @@ TEST(SummaryTest, AnswersMustReportTheirBits) {
 }
 
 TEST(SummaryTest, MeanBitsAreWeightedByTokens) {
-  const std::vector<RequestRecord> records = {Answered(0, {1, 2, 3}, 4),
-                                              Answered(0, {1}, 8)};
+  std::vector<RequestRecord> records = {Answered(0, {1, 2, 3}, 4),
+                                        Answered(0, {1}, 8)};
+  records[1].prompt_bits.Add(3, 20);
   const Summary summary = Summarize(records, OneClass(100), kTenSeconds);
   EXPECT_DOUBLE_EQ(MeanBits(summary.total.tokens_by_bits), 5);
   EXPECT_EQ(summary.total.tokens_by_bits[4], 3);
+  EXPECT_EQ(summary.total.prompt_bits.lowest, 3);
+  EXPECT_DOUBLE_EQ(summary.total.prompt_bits.Mean(), 4.5);
+  EXPECT_DOUBLE_EQ(PromptBits{}.Mean(), 0);
   EXPECT_DOUBLE_EQ(MeanBits(BitsCounts{}), 0);
 }
 
