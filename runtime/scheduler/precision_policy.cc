@@ -43,10 +43,11 @@ constexpr double kReserve = 3;
 constexpr double kMostPromptShare = 0.8;
 
 // From this pressure on, three refusals in the last seconds, capacity is what
-// lacks. Bits are then given up only for at least so much of the time that the
-// work takes: where prompts take most of it, low precisions win next to
-// nothing, and mixed ones lose, as each group of a step reads the weights for
-// itself. Chosen in simulations of several machines.
+// lacks. Answers then have the level at which the work is done soonest. Prompts
+// give up bits only for at least so much of its time: where they take most of
+// it, low precisions win next to nothing, and mixed ones lose, as each group of
+// a step reads the weights for itself. Chosen in simulations of two machines;
+// the same threshold for answers misses up to 1 % more on one of them.
 constexpr double kOverload = 2;
 constexpr double kWorthwhile = 0.97;
 
@@ -290,7 +291,7 @@ std::vector<int> AtLevel(std::span<const PrecisionDemand> demands, int level) {
 // One level for all, or one for prompts and another for answers: where a
 // machine has quicker arithmetic for prompts of few bits, and as answers of
 // several precisions share no weights. Each is the highest that no lower one
-// saves enough work against.
+// saves work against, or for prompts enough of it.
 Rung ForCapacity(const Forecast& forecast,
                  std::span<const PrecisionDemand> demands) {
   const auto evaluate = [&](int prompts, int answers) {
@@ -310,22 +311,24 @@ Rung ForCapacity(const Forecast& forecast,
   int prompts = highest;
   int answers = highest;
   Rung best = evaluate(prompts, answers);
-  const auto try_levels = [&](int new_prompts, int new_answers) {
+  // Takes them where less than `share` of the work is left, or where answers
+  // get more bits for no more work.
+  const auto try_levels = [&](int new_prompts, int new_answers, double share) {
     Rung rung = evaluate(new_prompts, new_answers);
     const bool for_nothing = new_answers > answers && rung.work <= best.work;
-    if (!for_nothing && rung.work >= kWorthwhile * best.work) return;
+    if (!for_nothing && rung.work >= share * best.work) return;
     best = std::move(rung);
     prompts = new_prompts;
     answers = new_answers;
   };
   for (int level = highest - 1; level >= lowest; --level) {
-    try_levels(level, level);
+    try_levels(level, level, kWorthwhile);
   }
   for (int level = highest; level >= lowest; --level) {
-    try_levels(prompts, level);
+    try_levels(prompts, level, /*share=*/1);
   }
   for (int level = highest; level >= lowest; --level) {
-    try_levels(level, answers);
+    try_levels(level, answers, kWorthwhile);
   }
   return best;
 }

@@ -120,22 +120,45 @@ TEST(PrecisionPolicyTest, UnderOverloadDoesNotMixPrecisionsThatCostTwoGroups) {
   EXPECT_EQ(ChooseForLatePrompts(floors, 100, 3), (std::vector<int>{5, 5}));
 }
 
-TEST(PrecisionPolicyTest, UnderOverloadAnswersKeepTheirPace) {
+TEST(PrecisionPolicyTest, UnderOverloadAnswersTakeTheirQuickestLevel) {
+  // A token at 3 bits rather than 8 saves 5 ms of the 200 ms in all.
   std::vector<PrecisionDemand> demands(2, Automatic());
-  demands[0].tokens_left = 1;
-  demands[0].token_every = 4.5 * kMs;
-  demands[1].prompt_rows_left = 100 * kChunk;
+  for (PrecisionDemand& demand : demands) demand.tokens_left = 1;
+  demands[1].prompt_rows_left = 3 * kChunk;
+  demands[1].first_token_in = kMs;
+  PolicyInput input;
+  input.demands = demands;
+  input.num_running = 2;
+  input.prefill_chunk_tokens = kChunk;
+  input.pressure = 3;
+  EXPECT_EQ(ChoosePrecisions(PrecisionPolicy(), input, Costs()),
+            (std::vector<int>{3, 8}));
+}
+
+TEST(PrecisionPolicyTest, UnderOverloadAnswersKeepTheirPace) {
+  // A token of one answer takes as long at 8 bits; with those that are to come,
+  // 8 ms only at 4.
+  StepCostModel costs = Costs();
+  for (int bits = 3; bits <= 8; ++bits) {
+    costs.Measure({Phase::kDecode, bits, 1}, 4 * kMs);
+  }
+  std::vector<PrecisionDemand> demands(2, Automatic());
+  demands[0].token_every = 8 * kMs;
+  demands[1].prompt_rows_left = kChunk;
   demands[1].first_token_in = kMs;
   demands[1].steps_until_start = 1;
-  demands[1].tokens_left = 1;
   PolicyInput input;
   input.demands = demands;
   input.num_running = 1;
   input.num_waiting = 1;
   input.prefill_chunk_tokens = kChunk;
   input.pressure = 3;
-  EXPECT_EQ(ChoosePrecisions(PrecisionPolicy(), input, Costs()),
+  input.recent.tokens_per_second = 1000;
+  EXPECT_EQ(ChoosePrecisions(PrecisionPolicy(), input, costs),
             (std::vector<int>{4, 8}));
+  input.recent.tokens_per_second = 0;
+  EXPECT_EQ(ChoosePrecisions(PrecisionPolicy(), input, costs),
+            (std::vector<int>{8, 8}));
 }
 
 TEST(PrecisionPolicyTest, LeavesTimeForWhatGoesOnComing) {
