@@ -1,14 +1,17 @@
 // Bit-plane products for AVX2, FMA and F16C.
 //
 // Four planes become nibbles by exchanging bits between vectors (two rounds of
-// a butterfly), pshufb looks up 16 table entries at a time, low and high bytes
-// apart, and vpmaddwd or FMA multiplies. The order of columns that this leaves
-// is met by permuting x once a call.
+// a butterfly). Up to kMostShuffledBits pshufb looks up 16 table entries at a
+// time, low and high bytes apart; above, each entry is loaded by itself.
+// vpmaddwd or FMA multiplies. The order of columns that this leaves is met by
+// permuting x once a call.
 //
 // All but the entry point is in an anonymous namespace, and nothing here is an
 // inline function that other translation units share.
 #include <float.h>
 #include <immintrin.h>
+
+#include <type_traits>
 
 #include "kernels/cpu/bit_plane_kernels.h"
 
@@ -100,13 +103,27 @@ ANYPREC_INLINE void BitsToNibbles(const __m256i (&bits)[4],
   }
 }
 
+// Each plane doubles the parts of a table that every index is shuffled through.
+// At 8 bits loads take less than half that time; gathers are slower than both.
+constexpr int kMostShuffledBits = 7;
+
 // A row's table: 16-entry byte tables, low and high bytes of the values.
 template <int kBits>
-struct RowTable {
+struct ShuffledTable {
   static constexpr int kParts = kBits > 4 ? 1 << (kBits - 4) : 1;
   __m256i low[kParts];
   __m256i high[kParts];
 };
+
+// A row's table as it is.
+template <int kBits>
+struct WordTable {
+  alignas(32) uint16_t words[1 << kBits];
+};
+
+template <int kBits>
+using RowTable = std::conditional_t<(kBits <= kMostShuffledBits),
+                                    ShuffledTable<kBits>, WordTable<kBits>>;
 
 ANYPREC_INLINE __m128i LoadXmm(const uint8_t* data) {
   return _mm_loadu_si128(reinterpret_cast<const __m128i*>(data));
@@ -137,11 +154,19 @@ ANYPREC_INLINE RowTable<kBits> LoadTable(const uint8_t* tables, int row) {
       SplitWords(LoadXmm(data + 32 * i), LoadXmm(data + 32 * i + 16),
                  &table.low[i], &table.high[i]);
     }
-  } else {
+  } else if constexpr (kBits <= kMostShuffledBits) {
     for (int i = 0; i < RowTable<kBits>::kParts; ++i) {
       table.low[i] = _mm256_broadcastsi128_si256(LoadXmm(data + 16 * i));
       table.high[i] =
           _mm256_broadcastsi128_si256(LoadXmm(data + (1 << kBits) + 16 * i));
+    }
+  } else {
+    for (int i = 0; i < (1 << kBits); i += 16) {
+      const __m128i low = LoadXmm(data + i);
+      const __m128i high = LoadXmm(data + (1 << kBits) + i);
+      __m128i* const words = reinterpret_cast<__m128i*>(table.words + i);
+      _mm_store_si128(words, _mm_unpacklo_epi8(low, high));
+      _mm_store_si128(words + 1, _mm_unpackhi_epi8(low, high));
     }
   }
   return table;
@@ -150,8 +175,9 @@ ANYPREC_INLINE RowTable<kBits> LoadTable(const uint8_t* tables, int row) {
 // Looks up 32 values, index = 16 high_nibble + low_nibble, and passes on those
 // of even and odd bytes: sink(vector, words), sink(vector + 1, words).
 template <int kBits, typename Sink>
-ANYPREC_INLINE void Lookup(const RowTable<kBits>& table, __m256i low_nibble,
-                           __m256i high_nibble, int vector, Sink sink) {
+ANYPREC_INLINE void Lookup(const ShuffledTable<kBits>& table,
+                           __m256i low_nibble, __m256i high_nibble, int vector,
+                           Sink sink) {
   __m256i low, high;
   if constexpr (kBits <= 4) {
     low = _mm256_shuffle_epi8(table.low[0], low_nibble);
@@ -160,7 +186,7 @@ ANYPREC_INLINE void Lookup(const RowTable<kBits>& table, __m256i low_nibble,
     // pshufb gives 0 where an index is negative: in all parts but one.
     low = high = _mm256_setzero_si256();
 #pragma GCC unroll 16
-    for (int i = 0; i < RowTable<kBits>::kParts; ++i) {
+    for (int i = 0; i < ShuffledTable<kBits>::kParts; ++i) {
       const __m256i here = _mm256_cmpeq_epi8(
           high_nibble, _mm256_set1_epi8(static_cast<char>(i)));
       const __m256i index = _mm256_or_si256(
@@ -174,6 +200,37 @@ ANYPREC_INLINE void Lookup(const RowTable<kBits>& table, __m256i low_nibble,
   sink(vector + 1, Select(low_mask, _mm256_srli_epi16(low, 8), high));
 }
 
+// As above, one after the other.
+template <int kBits, typename Sink>
+ANYPREC_INLINE void Lookup(const WordTable<kBits>& table, __m256i low_nibble,
+                           __m256i high_nibble, int vector, Sink sink) {
+  const __m256i index =
+      _mm256_or_si256(low_nibble, _mm256_slli_epi16(high_nibble, 4));
+  const int64_t quarters[4] = {
+      _mm256_extract_epi64(index, 0), _mm256_extract_epi64(index, 1),
+      _mm256_extract_epi64(index, 2), _mm256_extract_epi64(index, 3)};
+  __m128i words[4];  // of even bytes, then of odd ones
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {
+    const auto word = [&](int byte) __attribute__((always_inline)) {
+      return static_cast<int16_t>(
+          table.words[quarters[i] >> (8 * byte) & 0xff]);
+    };
+    words[i] = _mm_cvtsi32_si128(static_cast<uint16_t>(word(0)));
+    words[i] = _mm_insert_epi16(words[i], word(2), 1);
+    words[i] = _mm_insert_epi16(words[i], word(4), 2);
+    words[i] = _mm_insert_epi16(words[i], word(6), 3);
+    words[i] = _mm_insert_epi16(words[i], word(1), 4);
+    words[i] = _mm_insert_epi16(words[i], word(3), 5);
+    words[i] = _mm_insert_epi16(words[i], word(5), 6);
+    words[i] = _mm_insert_epi16(words[i], word(7), 7);
+  }
+  sink(vector, _mm256_set_m128i(_mm_unpacklo_epi64(words[2], words[3]),
+                                _mm_unpacklo_epi64(words[0], words[1])));
+  sink(vector + 1, _mm256_set_m128i(_mm_unpackhi_epi64(words[2], words[3]),
+                                    _mm_unpackhi_epi64(words[0], words[1])));
+}
+
 // Looks up both nibbles of each byte: vectors vector .. vector + 3.
 template <int kBits, typename Sink>
 ANYPREC_INLINE void LookupNibbles(const RowTable<kBits>& table, __m256i low,
@@ -182,11 +239,11 @@ ANYPREC_INLINE void LookupNibbles(const RowTable<kBits>& table, __m256i low,
   // Planes above kBits repeat the highest: mask what they leave.
   const __m256i high_mask = _mm256_set1_epi8(
       static_cast<char>((kBits > 4 ? 1 << (kBits - 4) : 1) - 1));
-  Lookup<kBits>(table, _mm256_and_si256(low, mask),
-                _mm256_and_si256(high, high_mask), vector, sink);
-  Lookup<kBits>(table, _mm256_and_si256(_mm256_srli_epi16(low, 4), mask),
-                _mm256_and_si256(_mm256_srli_epi16(high, 4), high_mask),
-                vector + 2, sink);
+  Lookup(table, _mm256_and_si256(low, mask), _mm256_and_si256(high, high_mask),
+         vector, sink);
+  Lookup(table, _mm256_and_si256(_mm256_srli_epi16(low, 4), mask),
+         _mm256_and_si256(_mm256_srli_epi16(high, 4), high_mask), vector + 2,
+         sink);
 }
 
 // Turns the bits of all planes, the lowest first, to nibbles of the lower four
