@@ -43,13 +43,8 @@ constexpr double kReserve = 3;
 constexpr double kMostPromptShare = 0.8;
 
 // From this pressure on, three refusals in the last seconds, capacity is what
-// lacks. Answers then have the level at which the work is done soonest. Prompts
-// give up bits only for at least so much of its time: where they take most of
-// it, low precisions win next to nothing, and mixed ones lose, as each group of
-// a step reads the weights for itself. Chosen in simulations of two machines;
-// the same threshold for answers misses up to 1 % more on one of them.
+// lacks, and bits are given up for time alone.
 constexpr double kOverload = 2;
-constexpr double kWorthwhile = 0.97;
 
 // More answers make a step longer, and a longer step more answers: so many
 // times round. What grows beyond keeps no demand anyway.
@@ -288,12 +283,18 @@ std::vector<int> AtLevel(std::span<const PrecisionDemand> demands, int level) {
   return bits;
 }
 
-// One level for all, or one for prompts and another for answers: where a
-// machine has quicker arithmetic for prompts of few bits, and as answers of
-// several precisions share no weights. Each is the highest that no lower one
-// saves work against, or for prompts enough of it.
+// One level for answers and one for prompts, each the highest with which all is
+// done soonest. Levels, as answers of several precisions share no weights; two
+// of them, as a machine may have quicker arithmetic for prompts of few bits, or
+// gain nothing by them.
 Rung ForCapacity(const Forecast& forecast,
                  std::span<const PrecisionDemand> demands) {
+  int highest = kMinBits;
+  int lowest = kMaxBits;
+  for (const PrecisionDemand& demand : demands) {
+    highest = std::max(highest, std::min(demand.max_bits, kMaxBits));
+    lowest = std::min(lowest, std::max(demand.min_bits, kMinBits));
+  }
   const auto evaluate = [&](int prompts, int answers) {
     std::vector<int> answer_bits = AtLevel(demands, answers);
     std::vector<int> bits = AtLevel(demands, prompts);
@@ -302,33 +303,17 @@ Rung ForCapacity(const Forecast& forecast,
     }
     return forecast.Evaluate(std::move(bits), std::move(answer_bits));
   };
-  int highest = kMinBits;
-  int lowest = kMaxBits;
-  for (const PrecisionDemand& demand : demands) {
-    highest = std::max(highest, std::min(demand.max_bits, kMaxBits));
-    lowest = std::min(lowest, std::max(demand.min_bits, kMinBits));
-  }
-  int prompts = highest;
+  Rung best = evaluate(highest, highest);
   int answers = highest;
-  Rung best = evaluate(prompts, answers);
-  // Takes them where less than `share` of the work is left, or where answers
-  // get more bits for no more work.
-  const auto try_levels = [&](int new_prompts, int new_answers, double share) {
-    Rung rung = evaluate(new_prompts, new_answers);
-    const bool for_nothing = new_answers > answers && rung.work <= best.work;
-    if (!for_nothing && rung.work >= share * best.work) return;
-    best = std::move(rung);
-    prompts = new_prompts;
-    answers = new_answers;
-  };
   for (int level = highest - 1; level >= lowest; --level) {
-    try_levels(level, level, kWorthwhile);
+    Rung rung = evaluate(highest, level);
+    if (rung.work >= best.work) continue;
+    best = std::move(rung);
+    answers = level;
   }
-  for (int level = highest; level >= lowest; --level) {
-    try_levels(prompts, level, /*share=*/1);
-  }
-  for (int level = highest; level >= lowest; --level) {
-    try_levels(level, answers, kWorthwhile);
+  for (int level = highest - 1; level >= lowest; --level) {
+    Rung rung = evaluate(level, answers);
+    if (rung.work < best.work) best = std::move(rung);
   }
   return best;
 }

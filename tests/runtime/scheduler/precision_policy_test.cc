@@ -86,38 +86,39 @@ TEST(PrecisionPolicyTest, UnderPressureTakesLessThanIsAskedFor) {
   EXPECT_EQ(choose(4), 8) << "asks for no latency";
 }
 
-// What is chosen for prompts that are all too late, at `pressure`.
-std::vector<int> ChooseForLatePrompts(std::span<const int> floors,
-                                      int tokens_left, double pressure) {
-  std::vector<PrecisionDemand> demands;
-  for (const int floor : floors) {
-    PrecisionDemand demand = Automatic();
-    demand.min_bits = floor;
+TEST(PrecisionPolicyTest, UnderOverloadGivesUpBitsOnlyForTime) {
+  // Both prompts are too late; they take 128 ms, whatever the bits.
+  std::vector<PrecisionDemand> demands(2, Automatic());
+  for (PrecisionDemand& demand : demands) {
     demand.prompt_rows_left = kChunk;
     demand.first_token_in = kMs;
-    demand.tokens_left = tokens_left;
-    demands.push_back(demand);
   }
   PolicyInput input;
   input.demands = demands;
-  input.num_running = static_cast<int>(demands.size());
+  input.num_running = 2;
   input.prefill_chunk_tokens = kChunk;
-  input.pressure = pressure;
-  return ChoosePrecisions(PrecisionPolicy(), input, Costs());
-}
-
-TEST(PrecisionPolicyTest, UnderOverloadGivesUpBitsOnlyForTime) {
-  const std::vector<int> floors = {3, 3};
-  // Two prompts take 128 ms, whatever the bits; a token of both 9 ms at 8.
-  EXPECT_EQ(ChooseForLatePrompts(floors, 100, 3), (std::vector<int>{3, 3}));
-  EXPECT_EQ(ChooseForLatePrompts(floors, 1, 1), (std::vector<int>{3, 3}));
-  EXPECT_GT(ChooseForLatePrompts(floors, 1, 3), (std::vector<int>{3, 3}));
+  EXPECT_EQ(ChoosePrecisions(PrecisionPolicy(), input, Costs()),
+            (std::vector<int>{3, 3}));
+  input.pressure = 3;
+  EXPECT_EQ(ChoosePrecisions(PrecisionPolicy(), input, Costs()),
+            (std::vector<int>{8, 8}));
 }
 
 TEST(PrecisionPolicyTest, UnderOverloadDoesNotMixPrecisionsThatCostTwoGroups) {
   // Two rows at 5 bits take 5.3 ms, one at 3 and one at 5 take 8.
-  const std::vector<int> floors = {3, 5};
-  EXPECT_EQ(ChooseForLatePrompts(floors, 100, 3), (std::vector<int>{5, 5}));
+  std::vector<PrecisionDemand> demands(3, Automatic());
+  demands[1].min_bits = 5;
+  demands[2].prompt_rows_left = kChunk;
+  demands[2].first_token_in = kMs;
+  demands[2].steps_until_start = 1;
+  PolicyInput input;
+  input.demands = demands;
+  input.num_running = 2;
+  input.num_waiting = 1;
+  input.prefill_chunk_tokens = kChunk;
+  input.pressure = 3;
+  EXPECT_EQ(ChoosePrecisions(PrecisionPolicy(), input, Costs()),
+            (std::vector<int>{5, 5, 8}));
 }
 
 TEST(PrecisionPolicyTest, UnderOverloadAnswersTakeTheirQuickestLevel) {
