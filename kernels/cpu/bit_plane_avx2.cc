@@ -426,54 +426,38 @@ ANYPREC_INLINE int32_t SumLanes(__m256i v) {
   return _mm_cvtsi128_si32(sum);
 }
 
-// Rows [m, m + kRows) of x times the 16 weight rows of a tile.
-template <int kBits, int kRows>
-void MultiplyTileInt16(const BitPlaneJob& job, int tile, int m) {
+// The one row of x times the 16 weight rows of a tile.
+template <int kBits>
+void MultiplyTileInt16(const BitPlaneJob& job, int tile) {
   const PackedWeights& weights = job.weights;
-  float totals[kRows][kTileRows] = {};
+  float totals[kTileRows] = {};
   const int tile_rows = TileRows(weights, tile);
   for (int block = 0; block < weights.scale_blocks; ++block) {
-    const int16_t* x[kRows];
-    for (int i = 0; i < kRows; ++i) {
-      x[i] = Int16Row(job, m + i) + FirstColumn(block);
-    }
+    const int16_t* const x = Int16Row(job, 0) + FirstColumn(block);
     for (int lane = 0; lane < tile_rows; ++lane) {
       const RowTable<kBits> table =
           LoadTable<kBits>(weights.tables, tile * kTileRows + lane);
-      __m256i sums[kRows];
-      for (__m256i& sum : sums) sum = _mm256_setzero_si256();
+      __m256i sum = _mm256_setzero_si256();
       DecodeScaleBlock<kBits>(
           weights, table, tile, block,
           lane, [&](int vector, __m256i w) __attribute__((always_inline)) {
-#pragma GCC unroll 4
-            for (int i = 0; i < kRows; ++i) {
-              const __m256i columns = _mm256_loadu_si256(
-                  reinterpret_cast<const __m256i*>(x[i] + vector * kLanes));
-              sums[i] =
-                  _mm256_add_epi32(sums[i], _mm256_madd_epi16(w, columns));
-            }
+            const __m256i columns = _mm256_loadu_si256(
+                reinterpret_cast<const __m256i*>(x + vector * kLanes));
+            sum = _mm256_add_epi32(sum, _mm256_madd_epi16(w, columns));
           });
-      for (int i = 0; i < kRows; ++i) {
-        totals[i][lane] += static_cast<float>(SumLanes(sums[i])) *
-                           Int16Scales(job, m + i)[block];
-      }
+      totals[lane] +=
+          static_cast<float>(SumLanes(sum)) * Int16Scales(job, 0)[block];
     }
   }
-  for (int i = 0; i < kRows; ++i) {
-    for (int lane = 0; lane < tile_rows; ++lane) {
-      StoreResult(job, m + i, tile * kTileRows + lane, totals[i][lane]);
-    }
+  for (int lane = 0; lane < tile_rows; ++lane) {
+    StoreResult(job, 0, tile * kTileRows + lane, totals[lane]);
   }
 }
 
-void MultiplyInt16(const BitPlaneJob& job, int first_tile, int last_tile) {
+void MultiplyRowInt16(const BitPlaneJob& job, int first_tile, int last_tile) {
   DispatchPrecision(job.weights.precision, [&]<int kBits>() {
     for (int tile = first_tile; tile < last_tile; ++tile) {
-      int m = 0;
-      for (; m + 4 <= job.rows; m += 4) {
-        MultiplyTileInt16<kBits, 4>(job, tile, m);
-      }
-      for (; m < job.rows; ++m) MultiplyTileInt16<kBits, 1>(job, tile, m);
+      MultiplyTileInt16<kBits>(job, tile);
     }
   });
 }
@@ -502,8 +486,7 @@ void PackFloat32(const BitPlaneJob& job, int begin, int end) {
   }
 }
 
-// ---- Prefill: four decoded weight rows at a time, which all rows of x share.
-// x is packed as for decode rows.
+// ---- Batches: four decoded weight rows at a time, which all rows of x share.
 
 ANYPREC_INLINE float SumLanes(__m256 v) {
   __m128 sum =
@@ -513,7 +496,7 @@ ANYPREC_INLINE float SumLanes(__m256 v) {
   return _mm_cvtss_f32(sum);
 }
 
-struct Int16Prefill {
+struct Int16Way {
   using Value = int16_t;
   using Vector = __m256i;
   static constexpr int kVectorValues = 16;
@@ -537,7 +520,7 @@ struct Int16Prefill {
   }
 };
 
-struct Float32Prefill {
+struct Float32Way {
   using Value = float;
   using Vector = __m256;
   static constexpr int kVectorValues = 8;
@@ -614,8 +597,8 @@ ANYPREC_INLINE void MultiplyRows(const BitPlaneJob& job, int m, int block,
 constexpr int kMaxRows = 256;
 
 template <typename Way, int kBits>
-void MultiplyPrefillTile(const BitPlaneJob& job, int tile, int first_row,
-                         int rows) {
+void MultiplyBatchTile(const BitPlaneJob& job, int tile, int first_row,
+                       int rows) {
   alignas(32) typename Way::Value w[4 * kMaxScaleBlockColumns];
   float totals[kMaxRows * kTileRows] = {};
   const PackedWeights& weights = job.weights;
@@ -644,26 +627,37 @@ void MultiplyPrefillTile(const BitPlaneJob& job, int tile, int first_row,
 }
 
 template <typename Way>
-void MultiplyPrefill(const BitPlaneJob& job, int first_tile, int last_tile) {
+void MultiplyBatch(const BitPlaneJob& job, int first_tile, int last_tile) {
   DispatchPrecision(job.weights.precision, [&]<int kBits>() {
     for (int tile = first_tile; tile < last_tile; ++tile) {
       for (int m = 0; m < job.rows; m += kMaxRows) {
-        MultiplyPrefillTile<Way, kBits>(
+        MultiplyBatchTile<Way, kBits>(
             job, tile, m, job.rows - m < kMaxRows ? job.rows - m : kMaxRows);
       }
     }
   });
 }
 
+// The same to the bit either way: sums of a scale block are exact, and are
+// added in the same order. Two rows already gain by what they share.
+void MultiplyInt16(const BitPlaneJob& job, int first_tile, int last_tile) {
+  if (job.rows == 1) {
+    MultiplyRowInt16(job, first_tile, last_tile);
+  } else {
+    MultiplyBatch<Int16Way>(job, first_tile, last_tile);
+  }
+}
+
 }  // namespace
 
 BitPlaneKernels Avx2BitPlaneKernels() {
+  const BitPlaneProduct int16 = {Int16Bytes, PackInt16, MultiplyInt16};
   const BitPlaneProduct float32 = {Float32Bytes, PackFloat32,
-                                   MultiplyPrefill<Float32Prefill>};
+                                   MultiplyBatch<Float32Way>};
   return {
-      .decode_int16 = {Int16Bytes, PackInt16, MultiplyInt16},
+      .decode_int16 = int16,
       .decode_float32 = float32,
-      .prefill_int16 = {Int16Bytes, PackInt16, MultiplyPrefill<Int16Prefill>},
+      .prefill_int16 = int16,
       .prefill_float32 = float32,
   };
 }

@@ -115,6 +115,13 @@ absl::Status ValidateOptions(const EngineOptions& options,
         "max_context_tokens: ", options.max_context_tokens, ", needs [0, ",
         model.max_context_tokens(), "], what the model was loaded for"));
   }
+  if (options.policy.kind == PrecisionPolicy::Kind::kFixed &&
+      (options.policy.bits < model.seed_bits() ||
+       options.policy.bits > model.max_bits())) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "policy: ", ToString(options.policy), ", the model has ",
+        model.seed_bits(), " to ", model.max_bits(), " bits"));
+  }
   return absl::OkStatus();
 }
 
