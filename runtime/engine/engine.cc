@@ -118,9 +118,9 @@ absl::Status ValidateOptions(const EngineOptions& options,
   if (options.policy.kind == PrecisionPolicy::Kind::kFixed &&
       (options.policy.bits < model.seed_bits() ||
        options.policy.bits > model.max_bits())) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "policy: ", ToString(options.policy), ", the model has ",
-        model.seed_bits(), " to ", model.max_bits(), " bits"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("policy: ", ToString(options.policy), ", the model has ",
+                     model.seed_bits(), " to ", model.max_bits(), " bits"));
   }
   return absl::OkStatus();
 }

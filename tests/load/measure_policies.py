@@ -5,15 +5,15 @@
     tests/load/measure_policies.py --server=bazel-bin/server/anyprec-server \\
         --loadtest=bazel-bin/tests/load/anyprec-loadtest --model=MODEL \\
         --classes=tests/load/classes/chat_cpu.json \\
-        --trace=AzureLLMInferenceTrace_conv.csv --trace_start=720 \\
-        --trace_duration=12 --repeat=6 --length_scale=0.1
+        --trace=AzureLLMInferenceTrace_conv.csv --length_scale=0.1
 
 Starts one server for each policy, all on the step times that the first one
 measured; finds the rate at which the highest precision gets 90 % of the requests
 what they ask for, unless --base_rate gives it; and at each of --rates times that
 takes the policies in turn, --repeat times, each time on the next stretch of the
-trace, so that all of them meet the same hours of the machine. Prints a table in
-Markdown, a row for each policy over all its requests.
+trace, so that all of them meet the same hours of the machine. Each stretch begins
+with an idle server: short ones favour low precisions, which need no time to come
+down. Prints a table in Markdown, a row for each policy over all its requests.
 
 "fixed:B" is a server with --policy=fixed:B, which keeps to each request's own
 range; "only:B" asks for B bits in every request, as a server with one precision
@@ -24,6 +24,7 @@ import argparse
 import csv
 import os
 import shutil
+import sys
 import tempfile
 
 import load_runs
@@ -99,7 +100,7 @@ def main():
     parser.add_argument("--classes", required=True)
     parser.add_argument("--trace", required=True)
     parser.add_argument("--trace_start", type=float, default=720)
-    parser.add_argument("--trace_duration", type=float, default=12)
+    parser.add_argument("--trace_duration", type=float, default=60)
     parser.add_argument("--length_scale", type=float, default=0.1)
     parser.add_argument("--slo_scale", type=float, default=1)
     parser.add_argument("--base_rate", type=float, help="requests/s")
@@ -109,7 +110,7 @@ def main():
     parser.add_argument("--parent_bits", type=int, default=8)
     parser.add_argument("--policies", default="slo,load-ladder,fixed:3,fixed:4,"
                         "fixed:5,fixed:6,fixed:7,fixed:8")
-    parser.add_argument("--repeat", type=int, default=6)
+    parser.add_argument("--repeat", type=int, default=2)
     parser.add_argument("--warm_up", type=float, default=10,
                         help="seconds to measure step times")
     parser.add_argument("--costs", help="where to put the measured step times")
@@ -132,6 +133,10 @@ def main():
             base = args.base_rate
             if base is None:
                 base = find_base_rate(args, next(iter(servers.values())))
+                if base is None:
+                    sys.exit("at %d bits less than 90 %% are in time even at 1 "
+                             "request/s: --slo_scale=2 gives twice the time"
+                             % args.parent_bits)
                 print("%d bits alone sustain %.2f requests/s\n"
                       % (args.parent_bits, base))
             print("| requests/s | policy | requests | goodput | missed | bits "

@@ -340,8 +340,7 @@ TEST(EngineOptionsTest, NamesTheOptionThatIsWrong) {
   refused("kv_cache_bytes", {.kv_cache_bytes = 100});
   refused("gpu_memory_fraction", {.gpu_memory_fraction = 0});
   refused("gpu_memory_fraction", {.gpu_memory_fraction = 1.5});
-  refused("policy: fixed:2, the model has 3 to 8 bits",
-          {.policy = *ParsePrecisionPolicy("fixed:2")});
+  refused("policy: fixed:2", {.policy = *ParsePrecisionPolicy("fixed:2")});
 }
 
 TEST(EngineOptionsTest, TheContextIsLimitedToWhatTheKvCacheHolds) {
