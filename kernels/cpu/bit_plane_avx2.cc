@@ -213,10 +213,9 @@ ANYPREC_INLINE void Lookup(const WordTable<kBits>& table, __m256i low_nibble,
 #pragma GCC unroll 4
   for (int i = 0; i < 4; ++i) {
     const auto word = [&](int byte) __attribute__((always_inline)) {
-      return static_cast<int16_t>(
-          table.words[quarters[i] >> (8 * byte) & 0xff]);
+      return table.words[quarters[i] >> (8 * byte) & 0xff];
     };
-    words[i] = _mm_cvtsi32_si128(static_cast<uint16_t>(word(0)));
+    words[i] = _mm_cvtsi32_si128(word(0));
     words[i] = _mm_insert_epi16(words[i], word(2), 1);
     words[i] = _mm_insert_epi16(words[i], word(4), 2);
     words[i] = _mm_insert_epi16(words[i], word(6), 3);

@@ -27,11 +27,12 @@ StepCostModel Costs() {
 
 // Of running sequences, by deadlines.
 std::vector<int> Choose(std::span<const PrecisionDemand> demands,
-                        const StepCostModel& costs) {
+                        const StepCostModel& costs, double pressure = 1) {
   PolicyInput input;
   input.demands = demands;
   input.num_running = static_cast<int>(demands.size());
   input.prefill_chunk_tokens = kChunk;
+  input.pressure = pressure;
   return ChoosePrecisions(PrecisionPolicy(), input, costs);
 }
 
@@ -72,12 +73,7 @@ TEST(PrecisionPolicyTest, UnderPressureTakesLessThanIsAskedFor) {
   PrecisionDemand demand = Automatic();
   demand.token_every = 9 * kMs;
   const auto choose = [&](double pressure) {
-    PolicyInput input;
-    input.demands = {&demand, 1};
-    input.num_running = 1;
-    input.prefill_chunk_tokens = kChunk;
-    input.pressure = pressure;
-    return ChoosePrecisions(PrecisionPolicy(), input, Costs())[0];
+    return Choose({&demand, 1}, Costs(), pressure)[0];
   };
   EXPECT_EQ(choose(1), 8);
   EXPECT_EQ(choose(1.5), 5);
@@ -93,15 +89,8 @@ TEST(PrecisionPolicyTest, UnderOverloadGivesUpBitsOnlyForTime) {
     demand.prompt_rows_left = kChunk;
     demand.first_token_in = kMs;
   }
-  PolicyInput input;
-  input.demands = demands;
-  input.num_running = 2;
-  input.prefill_chunk_tokens = kChunk;
-  EXPECT_EQ(ChoosePrecisions(PrecisionPolicy(), input, Costs()),
-            (std::vector<int>{3, 3}));
-  input.pressure = 3;
-  EXPECT_EQ(ChoosePrecisions(PrecisionPolicy(), input, Costs()),
-            (std::vector<int>{8, 8}));
+  EXPECT_EQ(Choose(demands, Costs()), (std::vector<int>{3, 3}));
+  EXPECT_EQ(Choose(demands, Costs(), 3), (std::vector<int>{8, 8}));
 }
 
 TEST(PrecisionPolicyTest, UnderOverloadDoesNotMixPrecisionsThatCostTwoGroups) {
@@ -111,14 +100,7 @@ TEST(PrecisionPolicyTest, UnderOverloadDoesNotMixPrecisionsThatCostTwoGroups) {
   demands[2].prompt_rows_left = kChunk;
   demands[2].first_token_in = kMs;
   demands[2].steps_until_start = 1;
-  PolicyInput input;
-  input.demands = demands;
-  input.num_running = 2;
-  input.num_waiting = 1;
-  input.prefill_chunk_tokens = kChunk;
-  input.pressure = 3;
-  EXPECT_EQ(ChoosePrecisions(PrecisionPolicy(), input, Costs()),
-            (std::vector<int>{5, 5, 8}));
+  EXPECT_EQ(Choose(demands, Costs(), 3), (std::vector<int>{5, 5, 8}));
 }
 
 TEST(PrecisionPolicyTest, UnderOverloadAnswersTakeTheirQuickestLevel) {
@@ -127,13 +109,7 @@ TEST(PrecisionPolicyTest, UnderOverloadAnswersTakeTheirQuickestLevel) {
   for (PrecisionDemand& demand : demands) demand.tokens_left = 1;
   demands[1].prompt_rows_left = 3 * kChunk;
   demands[1].first_token_in = kMs;
-  PolicyInput input;
-  input.demands = demands;
-  input.num_running = 2;
-  input.prefill_chunk_tokens = kChunk;
-  input.pressure = 3;
-  EXPECT_EQ(ChoosePrecisions(PrecisionPolicy(), input, Costs()),
-            (std::vector<int>{3, 8}));
+  EXPECT_EQ(Choose(demands, Costs(), 3), (std::vector<int>{3, 8}));
 }
 
 TEST(PrecisionPolicyTest, UnderOverloadAnswersKeepTheirPace) {
@@ -380,12 +356,7 @@ TEST(PrecisionPolicyTest,
     demands[i].prompt_rows_left = kChunk;
     demands[i].first_token_in = 50 * kMs;
   }
-  PolicyInput input;
-  input.demands = demands;
-  input.num_running = 4;
-  input.prefill_chunk_tokens = kChunk;
-  input.pressure = 4;
-  EXPECT_EQ(ChoosePrecisions(PrecisionPolicy(), input, CostsWithQuickPrompts()),
+  EXPECT_EQ(Choose(demands, CostsWithQuickPrompts(), 4),
             (std::vector<int>{8, 4, 4, 4}));
 }
 
