@@ -1,8 +1,10 @@
 #include "runtime/scheduler/admission.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -11,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
+#include "kernels/bit_plane.h"
 #include "runtime/scheduler/prompt_pace.h"
 
 namespace anyprec {
@@ -50,21 +53,15 @@ int StepsToPlace(const QueueSnapshot& queue, int ahead) {
 }
 
 // A decode step with this request and those that get a place before it.
-absl::Duration StepWith(int bits, int waiting_ahead, const QueueSnapshot& queue,
+absl::Duration StepWith(const BitsRange& bits, int waiting_ahead,
+                        const QueueSnapshot& queue,
                         const StepCostModel& costs) {
   const int running = static_cast<int>(queue.tokens_left.size());
-  const int rows =
+  const int more =
       1 + std::clamp(queue.max_sequences - running - 1, 0, waiting_ahead);
-  std::vector<RowCount> decodes = queue.decodes;
-  decodes.push_back({Phase::kDecode, bits, rows});
-  // One group for each precision.
-  for (RowCount& group : decodes) {
-    if (&group == &decodes.back() || group.bits != bits) continue;
-    group.rows += rows;
-    decodes.pop_back();
-    break;
-  }
-  return costs.Predict(decodes);
+  std::vector<RunningAnswer> answers = queue.answers;
+  answers.insert(answers.end(), more, {bits});
+  return QuickestStep(answers, costs);
 }
 
 // Prompts, computed one after the other.
@@ -88,6 +85,27 @@ struct PromptWork {
 };
 
 }  // namespace
+
+absl::Duration QuickestStep(std::span<const RunningAnswer> answers,
+                            const StepCostModel& costs) {
+  absl::Duration quickest = absl::InfiniteDuration();
+  for (int level = kMinBits; level <= kMaxBits; ++level) {
+    std::array<RowCount, std::tuple_size_v<BitsHistogram>> groups = {};
+    for (const RunningAnswer& answer : answers) {
+      const int bits = std::clamp(level, answer.bits.min, answer.bits.max);
+      RowCount& group = groups.at(bits);
+      group.bits = bits;
+      ++group.rows;
+      group.context += answer.context;
+    }
+    const auto end =
+        std::remove_if(groups.begin(), groups.end(),
+                       [](const RowCount& group) { return group.rows == 0; });
+    quickest =
+        std::min(quickest, costs.Predict(std::span(groups.begin(), end)));
+  }
+  return quickest;
+}
 
 AdmissionQuery QueryFor(const Request& request, const BitsRange& bits) {
   AdmissionQuery query;
@@ -114,7 +132,7 @@ absl::Time DueTime(absl::Time submitted, const Slo& slo, absl::Time deadline,
 }
 
 std::optional<AdmissionForecast> ForecastAdmission(const AdmissionQuery& query,
-                                                   int bits,
+                                                   const BitsRange& bits,
                                                    const QueueSnapshot& queue,
                                                    const StepCostModel& costs,
                                                    absl::Time now) {
@@ -124,15 +142,15 @@ std::optional<AdmissionForecast> ForecastAdmission(const AdmissionQuery& query,
       queue.prompts.begin(), queue.prompts.end(),
       [due](const auto& prompt) { return prompt.waits && prompt.due <= due; }));
   const absl::Duration step = StepWith(bits, waiting_ahead, queue, costs);
-  const absl::Duration alone =
-      costs.Predict({Phase::kPrefill, bits, std::max(1, query.prompt_tokens)});
+  const absl::Duration alone = costs.Predict(
+      {Phase::kPrefill, bits.min, std::max(1, query.prompt_tokens)});
   if (alone <= absl::ZeroDuration() || step <= absl::ZeroDuration()) {
     return std::nullopt;
   }
   PromptPace pace(costs, step, queue.token_budget, queue.prefill_chunk_tokens);
   PromptWork work;
   PromptWork own;
-  own.Add(query.prompt_tokens, 0, bits, pace, costs);
+  own.Add(query.prompt_tokens, 0, bits.min, pace, costs);
   std::vector<const PendingPrompt*> behind;
   for (const PendingPrompt& prompt : queue.prompts) {
     if (prompt.due > due) {
@@ -162,7 +180,7 @@ std::optional<AdmissionForecast> ForecastAdmission(const AdmissionQuery& query,
   return forecast;
 }
 
-absl::Status CheckAdmission(const AdmissionQuery& query, int bits,
+absl::Status CheckAdmission(const AdmissionQuery& query, const BitsRange& bits,
                             const QueueSnapshot& queue,
                             const StepCostModel& costs, absl::Time now,
                             absl::Duration max_queue_time) {
@@ -179,7 +197,7 @@ absl::Status CheckAdmission(const AdmissionQuery& query, int bits,
   const Slo& slo = query.slo;
   if (slo.ttft.has_value() && misses(forecast->first_token, *slo.ttft)) {
     return PredictedLate("precision.slo.ttft", forecast->first_token, *slo.ttft,
-                         bits, after(forecast->first_token - *slo.ttft));
+                         bits.min, after(forecast->first_token - *slo.ttft));
   }
   if (forecast->others_late > absl::ZeroDuration()) {
     const absl::Duration retry_after = after(forecast->others_late);
@@ -191,12 +209,12 @@ absl::Status CheckAdmission(const AdmissionQuery& query, int bits,
   }
   if (slo.tpot.has_value() && misses(forecast->step, *slo.tpot)) {
     const int steps = queue.tokens_left.empty() ? 0 : queue.tokens_left.front();
-    return PredictedLate("precision.slo.tpot", forecast->step, *slo.tpot, bits,
-                         after(steps * forecast->step));
+    return PredictedLate("precision.slo.tpot", forecast->step, *slo.tpot,
+                         bits.min, after(steps * forecast->step));
   }
   const absl::Duration deadline_in = query.deadline - now;
   if (misses(forecast->total, deadline_in)) {
-    return PredictedLate("deadline", forecast->total, deadline_in, bits,
+    return PredictedLate("deadline", forecast->total, deadline_in, bits.min,
                          after(forecast->total - deadline_in));
   }
   if (forecast->first_token > max_queue_time && !idle) {

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -45,11 +46,23 @@ struct PendingPrompt {
   absl::Time wanted = absl::InfiniteFuture();
 };
 
+// One that decodes, or will.
+struct RunningAnswer {
+  BitsRange bits;       // that it may get
+  int64_t context = 0;  // of its row (RowCount)
+};
+
+// What a step of them takes where they share a precision as far as their ranges
+// go, the one with which it is quickest: each at its lowest is slower where
+// that keeps them apart.
+absl::Duration QuickestStep(std::span<const RunningAnswer> answers,
+                            const StepCostModel& costs);
+
 // The queue, as the engine's thread last saw it.
 struct QueueSnapshot {
   std::vector<PendingPrompt> prompts;
-  std::vector<RowCount> decodes;  // of all that run, at the lowest precisions
-  std::vector<int> tokens_left;   // of all that run; ascending
+  std::vector<RunningAnswer> answers;  // of all that run
+  std::vector<int> tokens_left;        // of all that run; ascending
   // Least time per token that one of them allows.
   absl::Duration token_budget = absl::InfiniteDuration();
   int max_sequences = 0;
@@ -67,9 +80,10 @@ struct AdmissionForecast {
   absl::Duration others_late;
 };
 
-// For a request at `bits`; nullopt where the costs are not known yet.
+// For a request that may get `bits`, and whose prompt gets the lowest of them;
+// nullopt where the costs are not known yet.
 std::optional<AdmissionForecast> ForecastAdmission(const AdmissionQuery& query,
-                                                   int bits,
+                                                   const BitsRange& bits,
                                                    const QueueSnapshot& queue,
                                                    const StepCostModel& costs,
                                                    absl::Time now);
@@ -82,11 +96,11 @@ absl::Time DueTime(absl::Time submitted, const Slo& slo, absl::Time deadline,
 // of priority is worth as much.
 inline constexpr absl::Duration kPatience = absl::Seconds(30);
 
-// OK, or RESOURCE_EXHAUSTED with a Refusal: at `bits`, the lowest that it may
-// get, the request would miss a target or its deadline, make another miss one
-// that was taken before and is no less important, or wait longer than
+// OK, or RESOURCE_EXHAUSTED with a Refusal: at the lowest of `bits`, which it
+// may get, the request would miss a target or its deadline, make another miss
+// one that was taken before and is no less important, or wait longer than
 // `max_queue_time`.
-absl::Status CheckAdmission(const AdmissionQuery& query, int bits,
+absl::Status CheckAdmission(const AdmissionQuery& query, const BitsRange& bits,
                             const QueueSnapshot& queue,
                             const StepCostModel& costs, absl::Time now,
                             absl::Duration max_queue_time);

@@ -12,9 +12,9 @@ namespace {
 // How soon a refused request may find a place where nothing is known yet.
 constexpr absl::Duration kMinRetry = absl::Milliseconds(100);
 
-int BitsOf(const AdmissionOptions& options, const PrecisionLimits& limits,
-           const AdmissionQuery& query) {
-  return LowestBits(options.policy, limits, query.min_bits, query.max_bits);
+BitsRange BitsOf(const AdmissionOptions& options, const PrecisionLimits& limits,
+                 const AdmissionQuery& query) {
+  return AllowedBits(options.policy, limits, {query.min_bits, query.max_bits});
 }
 
 }  // namespace
@@ -33,11 +33,11 @@ absl::Status AdmissionControl::Check(const AdmissionQuery& query, int requests,
         absl::StrCat("queue: ", requests, " requests, takes ",
                      options_.max_requests),
         {std::string(kQueueFull),
-         std::max(kMinRetry, steps * costs_->Predict(queue_.decodes))});
+         std::max(kMinRetry, steps * QuickestStep(queue_.answers, *costs_))});
   }
   QueueSnapshot queue = queue_;
   queue.prompts.insert(queue.prompts.end(), unseen_.begin(), unseen_.end());
-  const int bits = BitsOf(options_, limits, query);
+  const BitsRange bits = BitsOf(options_, limits, query);
   const auto check = [&](const QueueSnapshot& seen) {
     return CheckAdmission(query, bits, seen, *costs_, now,
                           options_.max_queue_time);
@@ -56,7 +56,7 @@ void AdmissionControl::Accept(const AdmissionQuery& query,
                               const PrecisionLimits& limits, absl::Time now) {
   PendingPrompt prompt;
   prompt.due = DueTime(now, query.slo, query.deadline, query.priority);
-  prompt.bits = BitsOf(options_, limits, query);
+  prompt.bits = BitsOf(options_, limits, query).min;
   prompt.rows = query.prompt_tokens;
   prompt.waits = true;
   prompt.priority = query.priority;

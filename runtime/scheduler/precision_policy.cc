@@ -419,13 +419,15 @@ std::string ToString(const PrecisionPolicy& policy) {
   return "unknown";
 }
 
-int LowestBits(const PrecisionPolicy& policy, const PrecisionLimits& limits,
-               int min_bits, int max_bits) {
-  const int high = std::clamp(limits.max_bits, min_bits, max_bits);
-  const int low = std::clamp(limits.min_bits, min_bits, high);
-  return policy.kind == PrecisionPolicy::Kind::kFixed
-             ? std::clamp(policy.bits, low, high)
-             : low;
+BitsRange AllowedBits(const PrecisionPolicy& policy,
+                      const PrecisionLimits& limits, const BitsRange& own) {
+  BitsRange bits = own;
+  bits.max = std::clamp(limits.max_bits, bits.min, bits.max);
+  bits.min = std::clamp(limits.min_bits, bits.min, bits.max);
+  if (policy.kind == PrecisionPolicy::Kind::kFixed) {
+    bits.min = bits.max = std::clamp(policy.bits, bits.min, bits.max);
+  }
+  return bits;
 }
 
 std::vector<int> ChoosePrecisions(const PrecisionPolicy& policy,
@@ -434,19 +436,15 @@ std::vector<int> ChoosePrecisions(const PrecisionPolicy& policy,
   std::vector<PrecisionDemand> demands(input.demands.begin(),
                                        input.demands.end());
   for (PrecisionDemand& demand : demands) {
-    demand.max_bits =
-        std::clamp(input.limits.max_bits, demand.min_bits, demand.max_bits);
-    demand.min_bits =
-        std::clamp(input.limits.min_bits, demand.min_bits, demand.max_bits);
+    const BitsRange bits =
+        AllowedBits(policy, input.limits, {demand.min_bits, demand.max_bits});
+    demand.min_bits = bits.min;
+    demand.max_bits = bits.max;
   }
   switch (policy.kind) {
     case PrecisionPolicy::Kind::kSlo:
       return ChooseForSlo(input, demands, costs);
     case PrecisionPolicy::Kind::kFixed:
-      for (PrecisionDemand& demand : demands) {
-        demand.max_bits =
-            std::clamp(policy.bits, demand.min_bits, demand.max_bits);
-      }
       return Ceilings(demands);
     case PrecisionPolicy::Kind::kLoadLadder:
       return ChooseByLoad(input, demands, policy.floor_at_load);

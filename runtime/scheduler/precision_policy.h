@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "runtime/scheduler/request.h"
 #include "runtime/scheduler/served_load.h"
 #include "runtime/scheduler/step_cost_model.h"
 
@@ -102,10 +103,9 @@ std::vector<int> ChoosePrecisions(const PrecisionPolicy& policy,
                                   const PolicyInput& input,
                                   const StepCostModel& costs);
 
-// The lowest precision that `policy` would ever give within a request's own
-// range.
-int LowestBits(const PrecisionPolicy& policy, const PrecisionLimits& limits,
-               int min_bits, int max_bits);
+// What `policy` may give a request of that range of its own.
+BitsRange AllowedBits(const PrecisionPolicy& policy,
+                      const PrecisionLimits& limits, const BitsRange& own);
 
 }  // namespace anyprec
 

@@ -42,8 +42,8 @@ std::optional<int> BitsOfRows(const Sequence& sequence, int first, int count) {
 
 // At which precisions `count` rows may be taken from the prefix cache. Empty:
 // not at all.
-BitsRange AllowedBits(const Sequence& sequence, int first, int count,
-                      int low_bits) {
+BitsRange CachedBits(const Sequence& sequence, int first, int count,
+                     int low_bits) {
   if (first >= static_cast<int>(sequence.row_bits.size())) {
     return {low_bits, sequence.max_bits};
   }
@@ -209,7 +209,7 @@ std::vector<int32_t> Scheduler::KnownBlocks(
   const int end = std::min(sequence.prompt_tokens,
                            static_cast<int>(sequence.tokens.size()) - 1);
   for (int row = 0; row + rows <= end; row += rows) {
-    const BitsRange allowed = AllowedBits(sequence, row, rows, low_bits);
+    const BitsRange allowed = CachedBits(sequence, row, rows, low_bits);
     PrefixKey key = {.previous = blocks.empty() ? -1 : blocks.back(),
                      .bits = allowed.max,
                      .tokens = std::span(sequence.tokens).subspan(row, rows)};
@@ -376,15 +376,14 @@ QueueSnapshot Scheduler::Snapshot() const {
   QueueSnapshot snapshot;
   snapshot.max_sequences = options_.max_sequences;
   snapshot.prefill_chunk_tokens = options_.prefill_chunk_tokens;
-  std::array<RowCount, std::tuple_size_v<BitsHistogram>> decodes = {};
   const auto add = [&](const Sequence& sequence, bool waits) {
     const Slo& slo = sequence.request.precision.slo;
-    const int bits = LowestBits(options_.policy, limits_, sequence.min_bits,
-                                sequence.max_bits);
+    const BitsRange bits = AllowedBits(options_.policy, limits_,
+                                       {sequence.min_bits, sequence.max_bits});
     if (!sequence.decodes()) {
       PendingPrompt prompt;
       prompt.due = DueTime(sequence);
-      prompt.bits = bits;
+      prompt.bits = bits.min;
       prompt.rows = sequence.rows_left();
       prompt.context = int64_t{prompt.rows} * sequence.rows_done();
       prompt.waits = waits;
@@ -398,17 +397,13 @@ QueueSnapshot Scheduler::Snapshot() const {
     if (slo.tpot.has_value()) {
       snapshot.token_budget = std::min(snapshot.token_budget, *slo.tpot);
     }
-    decodes[bits].bits = bits;
-    ++decodes[bits].rows;
-    decodes[bits].context += sequence.tokens.size();
+    snapshot.answers.push_back(
+        {bits, static_cast<int64_t>(sequence.tokens.size())});
     snapshot.tokens_left.push_back(TokensLeft(sequence));
   };
   for (const Sequence* const sequence : running_) add(*sequence, false);
   for (const Sequence* const sequence : waiting_) add(*sequence, true);
   std::sort(snapshot.tokens_left.begin(), snapshot.tokens_left.end());
-  for (const RowCount& group : decodes) {
-    if (group.rows > 0) snapshot.decodes.push_back(group);
-  }
   return snapshot;
 }
 

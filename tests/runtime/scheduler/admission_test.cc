@@ -1,6 +1,10 @@
 #include "runtime/scheduler/admission.h"
 
+#include <algorithm>
+#include <optional>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "gtest/gtest.h"
@@ -36,14 +40,21 @@ AdmissionQuery Query() {
   return query;
 }
 
+// `floor` is the lowest precision of the request.
 absl::Status Check(const AdmissionQuery& query, const QueueSnapshot& queue,
-                   int bits = 3) {
-  return CheckAdmission(query, bits, queue, Costs(), kNow,
+                   int floor = 3) {
+  return CheckAdmission(query, {floor, 8}, queue, Costs(), kNow,
                         10 * absl::Seconds(1));
 }
 
+std::optional<AdmissionForecast> Forecast(
+    const AdmissionQuery& query, const QueueSnapshot& queue,
+    const StepCostModel& costs = Costs()) {
+  return ForecastAdmission(query, {3, 8}, queue, costs, kNow);
+}
+
 TEST(AdmissionTest, ForecastsAPromptAndItsAnswer) {
-  const auto forecast = ForecastAdmission(Query(), 3, Idle(), Costs(), kNow);
+  const auto forecast = Forecast(Query(), Idle());
   ASSERT_TRUE(forecast.has_value());
   EXPECT_EQ(forecast->step, 3 * kMs);
   EXPECT_EQ(forecast->first_token, 53 * kMs);
@@ -54,7 +65,7 @@ TEST(AdmissionTest, CountsThePromptsThatGoFirst) {
   QueueSnapshot queue = Idle();
   queue.prompts = {{kNow + kMs, 3, 100, 0, true},
                    {kNow + absl::Hours(1), 3, 100, 0, true}};
-  const auto forecast = ForecastAdmission(Query(), 3, queue, Costs(), kNow);
+  const auto forecast = Forecast(Query(), queue);
   // The first of them will decode by then.
   const absl::Duration step = Costs().Predict({Phase::kDecode, 3, 2});
   EXPECT_EQ(forecast->step, step);
@@ -62,21 +73,39 @@ TEST(AdmissionTest, CountsThePromptsThatGoFirst) {
   // What is more urgent goes before both.
   AdmissionQuery urgent = Query();
   urgent.priority = 1;
-  EXPECT_EQ(ForecastAdmission(urgent, 3, queue, Costs(), kNow)->first_token,
-            53 * kMs);
+  EXPECT_EQ(Forecast(urgent, queue)->first_token, 53 * kMs);
 }
 
 TEST(AdmissionTest, CountsTheStepsUntilAPlaceIsFree) {
   QueueSnapshot queue = Idle();
   queue.max_sequences = 2;
   queue.tokens_left = {10, 40};
-  queue.decodes = {{Phase::kDecode, 3, 2}};
+  queue.answers = {{{3, 8}}, {{3, 8}}};
   const absl::Duration step = Costs().Predict({Phase::kDecode, 3, 3});
-  EXPECT_EQ(ForecastAdmission(Query(), 3, queue, Costs(), kNow)->first_token,
-            10 * step + 50 * kMs + step);
+  EXPECT_EQ(Forecast(Query(), queue)->first_token, 10 * step + 50 * kMs + step);
   queue.prompts = {{kNow, 3, 0, 0, true}};
-  EXPECT_EQ(ForecastAdmission(Query(), 3, queue, Costs(), kNow)->first_token,
-            40 * step + 50 * kMs + step);
+  EXPECT_EQ(Forecast(Query(), queue)->first_token, 40 * step + 50 * kMs + step);
+}
+
+TEST(AdmissionTest, AnswersOfSeveralFloorsShareAPrecision) {
+  const std::vector<RunningAnswer> answers = {
+      {{3, 8}}, {{5, 8}}, {{4, 8}}, {{8, 8}}};
+  const StepCostModel costs = Costs();
+  const auto step = [&](int bits, int rows) {
+    return costs.Predict({Phase::kDecode, bits, rows});
+  };
+  // Each at its floor they would take 3 + 4 + 5 ms.
+  EXPECT_EQ(QuickestStep(std::span(answers).first(3), costs), step(5, 3));
+  EXPECT_EQ(QuickestStep(std::span(answers).first(1), costs), step(3, 1));
+  // Nothing keeps that one company below 8 bits.
+  const std::vector<RowCount> apart = {{Phase::kDecode, 5, 3},
+                                       {Phase::kDecode, 8, 1}};
+  EXPECT_EQ(QuickestStep(answers, costs),
+            std::min(step(8, 4), costs.Predict(apart)));
+  // Fixed ones stay apart, and none cost nothing.
+  const std::vector<RunningAnswer> fixed = {{{3, 3}}, {{8, 8}}};
+  EXPECT_EQ(QuickestStep(fixed, costs), step(3, 1) + step(8, 1));
+  EXPECT_EQ(QuickestStep({}, costs), absl::ZeroDuration());
 }
 
 TEST(AdmissionTest, SmallChunksForTheSakeOfAnswersTakeMoreSteps) {
@@ -84,7 +113,7 @@ TEST(AdmissionTest, SmallChunksForTheSakeOfAnswersTakeMoreSteps) {
   queue.token_budget = 40 * kMs;  // 35 of them are left for 64 rows
   StepCostModel costs = Costs();
   costs.Measure({Phase::kPrefill, 3, 64}, 35 * kMs);
-  EXPECT_EQ(ForecastAdmission(Query(), 3, queue, costs, kNow)->first_token,
+  EXPECT_EQ(Forecast(Query(), queue, costs)->first_token,
             100 * (35 * kMs / 64) + 2 * 3 * kMs);
 }
 
@@ -127,10 +156,10 @@ TEST(AdmissionTest, RefusesEachTargetThatTheFloorWouldMiss) {
 TEST(AdmissionTest, ChunksThatDoNotFitBetweenTokensTakeTheirTime) {
   QueueSnapshot queue = Idle();
   queue.tokens_left = {100};
-  queue.decodes = {{Phase::kDecode, 3, 1}};
+  queue.answers = {{{3, 8}}};
   queue.token_budget = 10 * kMs;  // a chunk takes 50
   const absl::Duration step = Costs().Predict({Phase::kDecode, 3, 2});
-  const auto forecast = ForecastAdmission(Query(), 3, queue, Costs(), kNow);
+  const auto forecast = Forecast(Query(), queue);
   // 32 rows take what 100 do, which are all that is known.
   const absl::Duration prompt = 100 * (50 * kMs / 32);
   const double steps = absl::FDivDuration(prompt, 9.5 * kMs - step);
@@ -185,9 +214,9 @@ TEST(AdmissionTest, RefusesWorkBeyondTheQueuesTime) {
 TEST(AdmissionTest, KnowsNothingBeforeAMeasurement) {
   AdmissionQuery query = Query();
   query.slo.ttft = kMs;
-  EXPECT_TRUE(
-      CheckAdmission(query, 3, Idle(), StepCostModel(), kNow, absl::Seconds(1))
-          .ok());
+  EXPECT_TRUE(CheckAdmission(query, {3, 8}, Idle(), StepCostModel(), kNow,
+                             absl::Seconds(1))
+                  .ok());
 }
 
 TEST(AdmissionTest, OtherStatusesCarryNoRefusal) {
