@@ -31,13 +31,17 @@ std::string Format(absl::Duration time) {
 }
 
 absl::Status PredictedLate(absl::string_view what, absl::Duration predicted,
-                           absl::Duration wanted, int bits,
+                           absl::Duration wanted, const BitsRange& bits,
                            absl::Duration retry_after) {
+  const std::string precision = bits.min == bits.max
+                                    ? absl::StrCat(bits.min, " bits")
+                                    : absl::StrCat("the quickest of ", bits.min,
+                                                   " to ", bits.max, " bits");
   return RefusedStatus(
-      absl::StrFormat(
-          "%s: %s predicted at the present load and %d bits, the lowest "
-          "allowed, %s wanted (predictions keep %.0f %% in hand)",
-          what, Format(predicted), bits, Format(wanted), 100 * (1 - kHeadroom)),
+      absl::StrFormat("%s: %s predicted at the present load and %s, %s wanted "
+                      "(predictions keep %.0f %% in hand)",
+                      what, Format(predicted), precision, Format(wanted),
+                      100 * (1 - kHeadroom)),
       {std::string(kPredictedLate), retry_after});
 }
 
@@ -85,6 +89,18 @@ struct PromptWork {
 };
 
 }  // namespace
+
+int QuickestPromptBits(const BitsRange& bits, int rows,
+                       const StepCostModel& costs) {
+  const auto time = [&](int level) {
+    return costs.Predict({Phase::kPrefill, level, std::max(1, rows)});
+  };
+  int quickest = bits.min;
+  for (int level = bits.min + 1; level <= bits.max; ++level) {
+    if (time(level) < time(quickest)) quickest = level;
+  }
+  return quickest;
+}
 
 absl::Duration QuickestStep(std::span<const RunningAnswer> answers,
                             const StepCostModel& costs) {
@@ -142,15 +158,16 @@ std::optional<AdmissionForecast> ForecastAdmission(const AdmissionQuery& query,
       queue.prompts.begin(), queue.prompts.end(),
       [due](const auto& prompt) { return prompt.waits && prompt.due <= due; }));
   const absl::Duration step = StepWith(bits, waiting_ahead, queue, costs);
+  const int prompt_bits = QuickestPromptBits(bits, query.prompt_tokens, costs);
   const absl::Duration alone = costs.Predict(
-      {Phase::kPrefill, bits.min, std::max(1, query.prompt_tokens)});
+      {Phase::kPrefill, prompt_bits, std::max(1, query.prompt_tokens)});
   if (alone <= absl::ZeroDuration() || step <= absl::ZeroDuration()) {
     return std::nullopt;
   }
   PromptPace pace(costs, step, queue.token_budget, queue.prefill_chunk_tokens);
   PromptWork work;
   PromptWork own;
-  own.Add(query.prompt_tokens, 0, bits.min, pace, costs);
+  own.Add(query.prompt_tokens, 0, prompt_bits, pace, costs);
   std::vector<const PendingPrompt*> behind;
   for (const PendingPrompt& prompt : queue.prompts) {
     if (prompt.due > due) {
@@ -197,7 +214,7 @@ absl::Status CheckAdmission(const AdmissionQuery& query, const BitsRange& bits,
   const Slo& slo = query.slo;
   if (slo.ttft.has_value() && misses(forecast->first_token, *slo.ttft)) {
     return PredictedLate("precision.slo.ttft", forecast->first_token, *slo.ttft,
-                         bits.min, after(forecast->first_token - *slo.ttft));
+                         bits, after(forecast->first_token - *slo.ttft));
   }
   if (forecast->others_late > absl::ZeroDuration()) {
     const absl::Duration retry_after = after(forecast->others_late);
@@ -209,12 +226,12 @@ absl::Status CheckAdmission(const AdmissionQuery& query, const BitsRange& bits,
   }
   if (slo.tpot.has_value() && misses(forecast->step, *slo.tpot)) {
     const int steps = queue.tokens_left.empty() ? 0 : queue.tokens_left.front();
-    return PredictedLate("precision.slo.tpot", forecast->step, *slo.tpot,
-                         bits.min, after(steps * forecast->step));
+    return PredictedLate("precision.slo.tpot", forecast->step, *slo.tpot, bits,
+                         after(steps * forecast->step));
   }
   const absl::Duration deadline_in = query.deadline - now;
   if (misses(forecast->total, deadline_in)) {
-    return PredictedLate("deadline", forecast->total, deadline_in, bits.min,
+    return PredictedLate("deadline", forecast->total, deadline_in, bits,
                          after(forecast->total - deadline_in));
   }
   if (forecast->first_token > max_queue_time && !idle) {

@@ -37,7 +37,7 @@ AdmissionQuery QueryFor(const Request& request, const BitsRange& bits);
 // A prompt that is yet to be computed.
 struct PendingPrompt {
   absl::Time due;  // its rank among the waiting (Scheduler)
-  int bits = 0;    // the lowest precision that it may get
+  int bits = 0;    // QuickestPromptBits of what it may get
   int rows = 0;
   int64_t context = 0;  // of its rows together (RowCount)
   bool waits = false;   // for a place
@@ -45,6 +45,11 @@ struct PendingPrompt {
   // When its first token is wanted.
   absl::Time wanted = absl::InfiniteFuture();
 };
+
+// The precision out of `bits` with which `rows` rows of a prompt take the least
+// time; of several the lowest.
+int QuickestPromptBits(const BitsRange& bits, int rows,
+                       const StepCostModel& costs);
 
 // One that decodes, or will.
 struct RunningAnswer {
@@ -80,8 +85,7 @@ struct AdmissionForecast {
   absl::Duration others_late;
 };
 
-// For a request that may get `bits`, and whose prompt gets the lowest of them;
-// nullopt where the costs are not known yet.
+// For a request that may get `bits`; nullopt where the costs are not known yet.
 std::optional<AdmissionForecast> ForecastAdmission(const AdmissionQuery& query,
                                                    const BitsRange& bits,
                                                    const QueueSnapshot& queue,
@@ -96,10 +100,9 @@ absl::Time DueTime(absl::Time submitted, const Slo& slo, absl::Time deadline,
 // of priority is worth as much.
 inline constexpr absl::Duration kPatience = absl::Seconds(30);
 
-// OK, or RESOURCE_EXHAUSTED with a Refusal: at the lowest of `bits`, which it
-// may get, the request would miss a target or its deadline, make another miss
-// one that was taken before and is no less important, or wait longer than
-// `max_queue_time`.
+// OK, or RESOURCE_EXHAUSTED with a Refusal: whichever of `bits` it gets, the
+// request would miss a target or its deadline, make another miss one that was
+// taken before and is no less important, or wait longer than `max_queue_time`.
 absl::Status CheckAdmission(const AdmissionQuery& query, const BitsRange& bits,
                             const QueueSnapshot& queue,
                             const StepCostModel& costs, absl::Time now,

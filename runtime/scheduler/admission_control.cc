@@ -56,8 +56,9 @@ void AdmissionControl::Accept(const AdmissionQuery& query,
                               const PrecisionLimits& limits, absl::Time now) {
   PendingPrompt prompt;
   prompt.due = DueTime(now, query.slo, query.deadline, query.priority);
-  prompt.bits = BitsOf(options_, limits, query).min;
   prompt.rows = query.prompt_tokens;
+  prompt.bits =
+      QuickestPromptBits(BitsOf(options_, limits, query), prompt.rows, *costs_);
   prompt.waits = true;
   prompt.priority = query.priority;
   if (query.slo.ttft.has_value()) prompt.wanted = now + *query.slo.ttft;

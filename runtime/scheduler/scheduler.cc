@@ -383,8 +383,8 @@ QueueSnapshot Scheduler::Snapshot() const {
     if (!sequence.decodes()) {
       PendingPrompt prompt;
       prompt.due = DueTime(sequence);
-      prompt.bits = bits.min;
       prompt.rows = sequence.rows_left();
+      prompt.bits = QuickestPromptBits(bits, prompt.rows, costs_);
       prompt.context = int64_t{prompt.rows} * sequence.rows_done();
       prompt.waits = waits;
       prompt.priority = sequence.request.priority;

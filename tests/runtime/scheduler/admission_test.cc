@@ -141,8 +141,8 @@ TEST(AdmissionTest, RefusesEachTargetThatTheFloorWouldMiss) {
   AdmissionQuery query = Query();
   query.slo.ttft = 52 * kMs;
   ExpectRefused(query, Idle(), 3,
-                "precision.slo.ttft: 53 ms predicted at the present load and 3 "
-                "bits, the lowest allowed, 52 ms wanted");
+                "precision.slo.ttft: 53 ms predicted at the present load and "
+                "the quickest of 3 to 8 bits, 52 ms wanted");
   query = Query();
   query.slo.tpot = 3.9999 * kMs;
   ExpectRefused(query, Idle(), 4, "precision.slo.tpot: 4 ms predicted");
