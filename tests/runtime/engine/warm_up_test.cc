@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "runtime/engine/model_runner.h"
 #include "runtime/scheduler/step_plan.h"
@@ -22,6 +24,7 @@ class NotingRunner : public ModelRunner {
 
   absl::StatusOr<StepOutput> Execute(const StepPlan& plan) override {
     if (!status.ok()) return status;
+    if (disturbed_runs-- > 0) absl::SleepFor(kDisturbance);
     const RowGroup& group = plan.groups.at(0);
     if (plan.groups.size() > 1) {
       mixed.insert({group.precision, plan.groups.at(1).precision});
@@ -49,6 +52,9 @@ class NotingRunner : public ModelRunner {
   std::set<std::pair<int, int>> mixed;             // bits of decodes
   std::vector<std::tuple<Phase, int, int>> order;
   absl::Status status;
+  int disturbed_runs = 0;  // of the next ones
+
+  static constexpr absl::Duration kDisturbance = absl::Milliseconds(5);
 
  private:
   const int kv_blocks_;
@@ -115,6 +121,17 @@ TEST(WarmUpTest, StaysWithinTheCacheAndTheLimitsOfAStep) {
   ASSERT_TRUE(MeasureStepCosts(runner, options).ok());
   for (const auto& [phase, bits, rows] : runner.cells) {
     EXPECT_LE(rows, phase == Phase::kDecode ? 2 : 20);
+  }
+}
+
+TEST(WarmUpTest, DoesNotBelieveADisturbanceThatPasses) {
+  NotingRunner runner(40);
+  runner.disturbed_runs = 2 * 18;  // the least in a pass over all probes
+  const auto costs = MeasureStepCosts(runner, Options());
+  ASSERT_TRUE(costs.ok());
+  for (const StepCostPoint& point : costs->Points()) {
+    EXPECT_LT(point.measured, NotingRunner::kDisturbance)
+        << point.bits << " bits, " << point.rows << " rows";
   }
 }
 
