@@ -10,12 +10,6 @@ namespace {
 // to catch up soon, enough that one slow step does not upset the precision.
 constexpr int kPaceTokens = 8;
 
-// Tokens that an answer is meant to be ahead of a TPOT target: time that the
-// prompts of a burst can have of it. Chosen in simulations, where it keeps a
-// quarter of the misses at light loads in time and costs a tenth of a bit;
-// twice as much keeps few more.
-constexpr int kLeadTokens = 2;
-
 // Part of a TPOT target that chunks of prompts leave an answer to fall back to,
 // so that none ends just on it. More of it slows prompts down.
 constexpr double kPace = 0.98;
@@ -86,8 +80,7 @@ PrecisionDemand DemandOf(const Sequence& sequence, absl::Time now) {
     if (generated > 0) {
       const absl::Duration lead =
           sequence.first_token + (generated - 1) * *slo.tpot - now;
-      const int wanted = std::min(kLeadTokens, demand.tokens_left);
-      demand.token_every += (lead - wanted * *slo.tpot) / kPaceTokens;
+      demand.token_every += lead / kPaceTokens;
     }
   }
   return demand;
