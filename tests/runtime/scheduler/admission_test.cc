@@ -108,6 +108,15 @@ TEST(AdmissionTest, AnswersOfSeveralFloorsShareAPrecision) {
   EXPECT_EQ(QuickestStep({}, costs), absl::ZeroDuration());
 }
 
+TEST(AdmissionTest, PromptsAreJudgedByTheirQuickestPrecision) {
+  StepCostModel costs = Costs();
+  EXPECT_EQ(QuickestPromptBits({3, 8}, 100, costs), 3);  // of equals the lowest
+  costs.Measure({Phase::kPrefill, 4, 100}, 40 * kMs);
+  EXPECT_EQ(QuickestPromptBits({3, 8}, 100, costs), 4);
+  EXPECT_EQ(QuickestPromptBits({5, 8}, 100, costs), 5);
+  EXPECT_EQ(Forecast(Query(), Idle(), costs)->first_token, 43 * kMs);
+}
+
 TEST(AdmissionTest, SmallChunksForTheSakeOfAnswersTakeMoreSteps) {
   QueueSnapshot queue = Idle();
   queue.token_budget = 40 * kMs;  // 35 of them are left for 64 rows
