@@ -1,5 +1,5 @@
-// Stages that the AVX2 bit-plane kernels share: from planes to nibbles of
-// codebook indices, and from those to 16-bit table values.
+// Decoding for the AVX2 bit-plane products (bit_plane_avx2.cc): from planes to
+// nibbles of codebook indices, and from those to 16-bit table values.
 //
 // Four planes become nibbles by exchanging bits between vectors (two rounds of
 // a butterfly). pshufb looks up 16 table entries at a time, low and high bytes

@@ -92,12 +92,14 @@ struct PromptWork {
 
 int QuickestPromptBits(const BitsRange& bits, int rows,
                        const StepCostModel& costs) {
-  const auto time = [&](int level) {
-    return costs.Predict({Phase::kPrefill, level, std::max(1, rows)});
-  };
   int quickest = bits.min;
-  for (int level = bits.min + 1; level <= bits.max; ++level) {
-    if (time(level) < time(quickest)) quickest = level;
+  absl::Duration least = absl::InfiniteDuration();
+  for (int level = bits.min; level <= bits.max; ++level) {
+    const absl::Duration time =
+        costs.Predict({Phase::kPrefill, level, std::max(1, rows)});
+    if (time >= least) continue;
+    least = time;
+    quickest = level;
   }
   return quickest;
 }

@@ -1,6 +1,6 @@
 // Admission: whether a new request could keep its SLO at the load of the
-// moment, even at its floor. One that could not is better told so at once than
-// after it has cost others their time.
+// moment, at any precision that it may get. One that could not is better told
+// so at once than after it has cost others their time.
 //
 // A pure function of a snapshot of the queue and of measured step times.
 #ifndef ANYPREC_RUNTIME_SCHEDULER_ADMISSION_H_

@@ -103,7 +103,7 @@ std::vector<int> ChoosePrecisions(const PrecisionPolicy& policy,
                                   const PolicyInput& input,
                                   const StepCostModel& costs);
 
-// What `policy` may give a request of that range of its own.
+// The precisions that `policy` may give a request whose own range is `own`.
 BitsRange AllowedBits(const PrecisionPolicy& policy,
                       const PrecisionLimits& limits, const BitsRange& own);
 
