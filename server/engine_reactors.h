@@ -15,8 +15,8 @@
 #include "server/delivery_thread.h"
 #include "server/metrics.h"
 #include "server/open_calls.h"
-#include "server/request_conversion.h"
 #include "server/sample_streams.h"
+#include "server/served_model.h"
 
 namespace anyprec {
 

@@ -14,6 +14,7 @@
 #include "kernels/status_macros.h"
 #include "server/access_log.h"
 #include "server/field_violations.h"
+#include "server/request_conversion.h"
 #include "server/sample_streams.h"
 #include "server/stats_conversion.h"
 #include "server/status_conversion.h"

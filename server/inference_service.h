@@ -21,7 +21,7 @@
 #include "server/metrics.h"
 #include "server/open_calls.h"
 #include "server/prompt_estimate.h"
-#include "server/request_conversion.h"
+#include "server/served_model.h"
 
 namespace anyprec {
 

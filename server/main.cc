@@ -37,6 +37,7 @@
 #include "server/options.h"
 #include "server/port_file.h"
 #include "server/precision_governor.h"
+#include "server/served_model.h"
 #include "server/signal_watcher.h"
 #include "server/step_cost_cache.h"
 #include "server/ticker_thread.h"

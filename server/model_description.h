@@ -7,7 +7,7 @@
 #include "absl/strings/string_view.h"
 #include "anyprec/v1/inference_service.pb.h"
 #include "runtime/model/llama_model.h"
-#include "server/request_conversion.h"
+#include "server/served_model.h"
 
 namespace anyprec {
 

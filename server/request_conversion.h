@@ -8,7 +8,6 @@
 #define ANYPREC_SERVER_REQUEST_CONVERSION_H_
 
 #include <cstddef>
-#include <limits>
 #include <string>
 #include <vector>
 
@@ -20,23 +19,10 @@
 #include "anyprec/v1/inference_service.pb.h"
 #include "runtime/scheduler/admission.h"
 #include "runtime/scheduler/request.h"
-#include "runtime/tokenizer/chat_template.h"
 #include "runtime/tokenizer/tokenizer.h"
+#include "server/served_model.h"
 
 namespace anyprec {
-
-// What a request can ask of the model being served.
-struct ServedModel {
-  const Tokenizer* tokenizer = nullptr;  // null: prompts are token ids only
-  absl::StatusOr<ChatTemplate> chat_template =
-      absl::FailedPreconditionError("the model has no chat template");
-  int vocab_size = 0;
-  int seed_bits = 0;
-  int max_bits = 0;
-  int max_context_tokens = 0;
-  // That the engine takes at once; each sample is one.
-  int max_requests = std::numeric_limits<int>::max();
-};
 
 // Sample i of n is `request` with seed + i.
 struct GenerationPlan {

@@ -3,7 +3,6 @@
 #define ANYPREC_TESTS_RUNTIME_ENGINE_SMALL_ENGINE_H_
 
 #include <memory>
-#include <optional>
 #include <utility>
 #include <vector>
 
@@ -13,6 +12,7 @@
 #include "runtime/engine/engine.h"
 #include "runtime/model/llama_loader.h"
 #include "runtime/model/synthetic_source.h"
+#include "tests/runtime/engine/answers.h"
 
 namespace anyprec {
 
@@ -58,24 +58,6 @@ inline std::unique_ptr<Engine> MakeEngine(const EngineOptions& options,
 inline std::unique_ptr<Engine> MakeEngine(const EngineOptions& options,
                                           BackendKind kind) {
   return MakeEngine(options, MakeBackend(kind));
-}
-
-inline Chunk ReadAll(ResponseStream& stream) {
-  Chunk all;
-  while (std::optional<Chunk> chunk = stream.Next()) {
-    for (TokenOutput& token : chunk->tokens) all.tokens.push_back(token);
-    for (const float p : chunk->prompt_logprobs) {
-      all.prompt_logprobs.push_back(p);
-    }
-    all.finish = chunk->finish;
-  }
-  return all;
-}
-
-inline std::vector<TokenId> TokensOf(const Chunk& chunk) {
-  std::vector<TokenId> tokens;
-  for (const TokenOutput& output : chunk.tokens) tokens.push_back(output.token);
-  return tokens;
 }
 
 // A change in the last bit of a logit shows here, long before it changes a
