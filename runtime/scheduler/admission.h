@@ -72,10 +72,13 @@ struct QueueSnapshot {
   absl::Duration token_budget = absl::InfiniteDuration();
   int max_sequences = 0;
   int prefill_chunk_tokens = 0;
+  double pressure = 1;  // LoadPressure
 };
 
-// When a request would get what it asks for.
+// When a request would get what it asks for. Under pressure its own prompt
+// counts for more than it takes, if others are computed before it.
 struct AdmissionForecast {
+  double price = 1;            // how often its own prompt counts
   absl::Duration first_token;  // from now
   absl::Duration step;         // of its decodes
   absl::Duration total;        // with min_tokens

@@ -36,6 +36,7 @@ absl::Status AdmissionControl::Check(const AdmissionQuery& query, int requests,
          std::max(kMinRetry, steps * QuickestStep(queue_.answers, *costs_))});
   }
   QueueSnapshot queue = queue_;
+  queue.pressure = pressure_.At(now);
   queue.prompts.insert(queue.prompts.end(), unseen_.begin(), unseen_.end());
   const BitsRange bits = BitsOf(options_, limits, query);
   const auto check = [&](const QueueSnapshot& seen) {

@@ -27,24 +27,17 @@ constexpr int kMaxLadderLoad = 1 << 20;
 // As kHeadroom, for going up.
 constexpr double kRaiseHeadroom = 0.85;
 
-// Standard deviations above the mean at which answers to come are counted. They
-// come at random, so that their number is about Poisson-distributed. Chosen in
-// simulations, where 4 keeps a few requests in a thousand more in time and
-// costs a tenth of a bit at all loads.
-constexpr double kBurst = 2;
-
-// So many times more than once counts what a prompt waits for others: prompts
-// that come meanwhile are to find room as well, and a queue that uses up all
-// the time there is leaves none for a burst. Chosen in simulations, where twice
-// as much is no better. A prompt that waits for nobody keeps its bits.
-constexpr double kReserve = 3;
-
 // The rest of the time is left to answers, however long the prompts were.
 constexpr double kMostPromptShare = 0.8;
 
-// From this pressure on, three refusals in the last seconds, capacity is what
-// lacks, and bits are given up for time alone.
-constexpr double kOverload = 2;
+// Part of the time that answers leave which prompts may take up before they
+// give up bits: what is left is for those that come in bursts, which find a
+// queue that is short. Chosen in simulations, where half and twice as much are
+// no better.
+constexpr double kBusy = 0.4;
+
+// Of the time between two tokens answers are taken to leave so much at least.
+constexpr double kLeastLeft = 0.05;
 
 // More answers make a step longer, and a longer step more answers: so many
 // times round. What grows beyond keeps no demand anyway.
@@ -58,12 +51,10 @@ bool AsksForLatency(const PrecisionDemand& demand) {
 
 // An assignment of precisions, and what is predicted of it.
 struct Rung {
-  std::vector<int> bits;         // of the next steps
-  std::vector<int> answer_bits;  // of the tokens to come
-  std::vector<size_t> broken;    // demands that it does not keep, ascending
-  absl::Duration lateness;       // of their first tokens and of those after
-  absl::Duration time;           // until all prompts are computed
-  absl::Duration work;           // until all tokens are
+  std::vector<int> bits;
+  std::vector<size_t> broken;  // demands that it does not keep, ascending
+  absl::Duration lateness;     // of their first tokens and of those after
+  absl::Duration time;         // until all prompts are computed
 
   bool BetterThan(const Rung& other) const {
     return std::make_tuple(broken.size(), lateness, time) <
@@ -78,30 +69,31 @@ struct Rung {
 // Predicts what an assignment of precisions does to the demands.
 class Forecast {
  public:
-  // Predicted times count as `pressure` times as long.
   Forecast(const PolicyInput& input, std::span<const PrecisionDemand> demands,
-           double pressure, const StepCostModel& costs)
+           const StepCostModel& costs)
       : demands_(demands),
         chunk_tokens_(std::max(1, input.prefill_chunk_tokens)),
-        pressure_(pressure),
-        tokens_per_second_(input.recent.tokens_per_second),
-        time_left_(1 - std::min(input.recent.prompt_share, kMostPromptShare)),
+        pressure_(input.pressure),
+        recent_(input.recent),
         costs_(costs) {}
 
-  Rung Evaluate(std::vector<int> bits, std::vector<int> answer_bits) const;
+  Rung Evaluate(std::vector<int> bits) const;
+
+  // The highest precision at which prompts that go on coming as of late leave
+  // room for a burst beside answers at `answer_bits`; where none does, the
+  // quickest. REQUIRES: there are demands.
+  int PromptLevel(std::span<const int> answer_bits) const;
 
  private:
   absl::Duration DecodeStepTime(std::span<const int> bits, double scale) const;
   absl::Duration TokenTime(std::span<const int> bits) const;
   absl::Duration ContextTime(const PrecisionDemand& demand) const;
   absl::Duration TokenBudget() const;
-  double MeanTokensLeft() const;
 
   const std::span<const PrecisionDemand> demands_;
   const int chunk_tokens_;
   const double pressure_;
-  const double tokens_per_second_;
-  const double time_left_;  // part that prompts to come leave
+  const ServedLoad recent_;
   const StepCostModel& costs_;
 };
 
@@ -135,12 +127,13 @@ absl::Duration Forecast::TokenTime(std::span<const int> bits) const {
   const auto rows =
       std::count_if(demands_.begin(), demands_.end(),
                     [](const auto& d) { return d.steps_until_start == 0; });
-  absl::Duration time = DecodeStepTime(bits, 1) / time_left_;
+  const double left = 1 - std::min(recent_.prompt_share, kMostPromptShare);
+  absl::Duration time = DecodeStepTime(bits, 1) / left;
   for (int round = 0; round < kLoadRounds && rows > 0; ++round) {
-    const double mean = tokens_per_second_ * absl::ToDoubleSeconds(time);
-    const double most = mean + kBurst * std::sqrt(mean);
-    if (most <= rows) break;
-    time = DecodeStepTime(bits, most / rows) / time_left_;
+    const double expected =
+        recent_.tokens_per_second * absl::ToDoubleSeconds(time);
+    if (expected <= rows) break;
+    time = DecodeStepTime(bits, expected / rows) / left;
   }
   return time;
 }
@@ -165,32 +158,22 @@ absl::Duration Forecast::TokenBudget() const {
   return budget;
 }
 
-double Forecast::MeanTokensLeft() const {
-  double tokens = 0;
-  for (const PrecisionDemand& demand : demands_) tokens += demand.tokens_left;
-  return tokens / static_cast<double>(demands_.size());
-}
-
-Rung Forecast::Evaluate(std::vector<int> bits,
-                        std::vector<int> answer_bits) const {
+Rung Forecast::Evaluate(std::vector<int> bits) const {
   Rung rung;
   rung.bits = std::move(bits);
-  rung.answer_bits = std::move(answer_bits);
-  const absl::Duration step = DecodeStepTime(rung.answer_bits, 1);
-  const absl::Duration token_time = TokenTime(rung.answer_bits);
+  const absl::Duration step = DecodeStepTime(rung.bits, 1);
+  const absl::Duration token_time = TokenTime(rung.bits);
   PromptPace pace(costs_, step, TokenBudget(), chunk_tokens_);
   absl::Duration prompts;
   double chunks = 0;
   std::vector<absl::Duration> first_token(demands_.size());
   std::vector<absl::Duration> prompts_done(demands_.size());
-  std::vector<absl::Duration> behind(demands_.size());  // its wait for others
   for (size_t i = 0; i < demands_.size(); ++i) {
     const PrecisionDemand& demand = demands_[i];
     const int rows = demand.prompt_rows_left;
     const int bits = rung.bits[i];
     first_token[i] = (1 + demand.steps_until_start) * step;
     if (rows == 0) continue;
-    behind[i] = prompts + (demand.steps_until_start + std::ceil(chunks)) * step;
     prompts += rows * pace.RowTime(bits) + ContextTime(demand);
     chunks += static_cast<double>(rows) / pace.ChunkRows(bits);
     // One that is alone in its chunk has a small one.
@@ -204,7 +187,6 @@ Rung Forecast::Evaluate(std::vector<int> bits,
   const absl::Duration chunk =
       chunks == 0 ? absl::ZeroDuration() : prompts / std::ceil(chunks);
   rung.time = prompts + std::max(1.0, std::ceil(chunks)) * step;
-  rung.work = prompts + MeanTokensLeft() * step;
   for (size_t i = 0; i < demands_.size(); ++i) {
     const PrecisionDemand& demand = demands_[i];
     if (!AsksForLatency(demand)) continue;
@@ -227,8 +209,7 @@ Rung Forecast::Evaluate(std::vector<int> bits,
     rung.lateness +=
         after_first * std::max(absl::ZeroDuration(),
                                pressure_ * token_time - demand.token_every);
-    if ((prefills && first_token[i] + kReserve * behind[i] >
-                         demand.first_token_in * headroom) ||
+    if ((prefills && first_token[i] > demand.first_token_in * headroom) ||
         token_time > demand.token_every * headroom ||
         all > demand.all_in * headroom) {
       rung.broken.push_back(i);
@@ -237,30 +218,46 @@ Rung Forecast::Evaluate(std::vector<int> bits,
   return rung;
 }
 
-// What comes down by a bit: answers, and prompts with them, or prompts alone.
-enum class Lower { kAnswers, kPrompts };
+int Forecast::PromptLevel(std::span<const int> answer_bits) const {
+  const absl::Duration step = DecodeStepTime(answer_bits, 1);
+  const absl::Duration budget = TokenBudget();
+  const double left =
+      budget <= absl::ZeroDuration()
+          ? kLeastLeft
+          : std::max(kLeastLeft, 1 - absl::FDivDuration(step, budget));
+  PromptPace pace(costs_, step, budget, chunk_tokens_);
+  const int lowest = std::min_element(demands_.begin(), demands_.end(),
+                                      [](const auto& a, const auto& b) {
+                                        return a.min_bits < b.min_bits;
+                                      })
+                         ->min_bits;
+  int quickest = kMaxBits;
+  for (int level = kMaxBits; level >= lowest; --level) {
+    const absl::Duration row_time = pace.RowTime(level);
+    if (recent_.prompt_rows_per_second * absl::ToDoubleSeconds(row_time) <=
+        kBusy * left) {
+      return level;
+    }
+    if (row_time < pace.RowTime(quickest)) quickest = level;
+  }
+  return quickest;
+}
 
 // Comes down from `top`: at each rung `who(rung, i)` says whose bits go lower.
 // The first rung that keeps all demands, or the best.
 template <typename Who>
 Rung Descend(const Forecast& forecast, std::span<const PrecisionDemand> demands,
-             const Rung& top, Lower lower, const Who& who) {
+             const Rung& top, const Who& who) {
   Rung best = top;
   Rung rung = top;
   while (!rung.broken.empty()) {
     std::vector<int> bits = rung.bits;
-    std::vector<int> answer_bits = rung.answer_bits;
     for (size_t i = 0; i < demands.size(); ++i) {
       if (!who(rung, i)) continue;
-      if (lower == Lower::kPrompts) {
-        bits[i] = std::max(demands[i].min_bits, bits[i] - 1);
-      } else {
-        answer_bits[i] = std::max(demands[i].min_bits, answer_bits[i] - 1);
-        bits[i] = std::min(bits[i], answer_bits[i]);
-      }
+      bits[i] = std::max(demands[i].min_bits, bits[i] - 1);
     }
-    if (bits == rung.bits && answer_bits == rung.answer_bits) break;
-    rung = forecast.Evaluate(std::move(bits), std::move(answer_bits));
+    if (bits == rung.bits) break;
+    rung = forecast.Evaluate(std::move(bits));
     if (rung.BetterThan(best)) best = rung;
   }
   return best;
@@ -273,59 +270,14 @@ std::vector<int> Ceilings(std::span<const PrecisionDemand> demands) {
   return bits;
 }
 
-// `level` for all, as far as their ranges go.
-std::vector<int> AtLevel(std::span<const PrecisionDemand> demands, int level) {
-  std::vector<int> bits;
-  bits.reserve(demands.size());
-  for (const PrecisionDemand& demand : demands) {
-    bits.push_back(std::clamp(level, demand.min_bits, demand.max_bits));
-  }
-  return bits;
-}
-
-// One level for answers and one for prompts, each the highest with which all is
-// done soonest. Levels, as answers of several precisions share no weights; two
-// of them, as a machine may have quicker arithmetic for prompts of few bits, or
-// gain nothing by them.
-Rung ForCapacity(const Forecast& forecast,
-                 std::span<const PrecisionDemand> demands) {
-  int highest = kMinBits;
-  int lowest = kMaxBits;
-  for (const PrecisionDemand& demand : demands) {
-    highest = std::max(highest, std::min(demand.max_bits, kMaxBits));
-    lowest = std::min(lowest, std::max(demand.min_bits, kMinBits));
-  }
-  const auto evaluate = [&](int prompts, int answers) {
-    std::vector<int> answer_bits = AtLevel(demands, answers);
-    std::vector<int> bits = AtLevel(demands, prompts);
-    for (size_t i = 0; i < demands.size(); ++i) {
-      if (demands[i].prompt_rows_left == 0) bits[i] = answer_bits[i];
-    }
-    return forecast.Evaluate(std::move(bits), std::move(answer_bits));
-  };
-  Rung best = evaluate(highest, highest);
-  int answers = highest;
-  for (int level = highest - 1; level >= lowest; --level) {
-    Rung rung = evaluate(highest, level);
-    if (rung.work >= best.work) continue;
-    best = std::move(rung);
-    answers = level;
-  }
-  for (int level = highest - 1; level >= lowest; --level) {
-    Rung rung = evaluate(level, answers);
-    if (rung.work < best.work) best = std::move(rung);
-  }
-  return best;
-}
-
 std::vector<int> ChooseForSlo(const PolicyInput& input,
                               std::span<const PrecisionDemand> demands,
                               const StepCostModel& costs) {
   if (std::none_of(demands.begin(), demands.end(), AsksForLatency)) {
     return Ceilings(demands);
   }
-  const Forecast forecast(input, demands, input.pressure, costs);
-  const Rung top = forecast.Evaluate(Ceilings(demands), Ceilings(demands));
+  const Forecast forecast(input, demands, costs);
+  const Rung top = forecast.Evaluate(Ceilings(demands));
   const auto broken = [](const Rung& rung, size_t i) {
     return std::binary_search(rung.broken.begin(), rung.broken.end(), i);
   };
@@ -333,30 +285,20 @@ std::vector<int> ChooseForSlo(const PolicyInput& input,
     return AsksForLatency(demands[i]);
   };
   const auto any = [](const Rung&, size_t) { return true; };
-  const auto prefills = [&](size_t i) {
-    return demands[i].prompt_rows_left > 0;
-  };
-  Rung best = Descend(forecast, demands, top, Lower::kAnswers, broken);
+  Rung best = Descend(forecast, demands, top, broken);
   const auto try_together = [&](const auto& who) {
     if (best.broken.empty()) return;
-    Rung rung = Descend(forecast, demands, top, Lower::kAnswers, who);
+    Rung rung = Descend(forecast, demands, top, who);
     if (rung.KeepsMoreThan(best)) best = std::move(rung);
   };
   try_together(asks);
   try_together(any);
-  if (std::any_of(best.broken.begin(), best.broken.end(), prefills)) {
-    best = Descend(forecast, demands, best, Lower::kPrompts,
-                   [&](const Rung& rung, size_t i) {
-                     return prefills(i) && asks(rung, i);
-                   });
-  }
-  if (input.pressure >= kOverload && !best.broken.empty()) {
-    // Answers keep their pace in any case.
-    const Forecast calm(input, demands, /*pressure=*/1, costs);
-    best = Descend(calm, demands, ForCapacity(calm, demands), Lower::kAnswers,
-                   [&](const Rung& rung, size_t i) {
-                     return !prefills(i) && broken(rung, i);
-                   });
+  const int prompt_level = forecast.PromptLevel(best.bits);
+  for (size_t i = 0; i < demands.size(); ++i) {
+    const PrecisionDemand& demand = demands[i];
+    if (demand.prompt_rows_left == 0 || !AsksForLatency(demand)) continue;
+    best.bits[i] =
+        std::max(demand.min_bits, std::min(best.bits[i], prompt_level));
   }
   return std::move(best.bits);
 }

@@ -410,10 +410,13 @@ QueueSnapshot Scheduler::Snapshot() const {
 void Scheduler::Commit(const StepPlan& plan, std::span<const NewTokens> sampled,
                        absl::Time now) {
   absl::Duration prompt_time;
+  int prompt_rows = 0;
   for (const RowCount& group : RowCounts(plan)) {
-    if (group.phase == Phase::kPrefill) prompt_time += costs_.Predict(group);
+    if (group.phase != Phase::kPrefill) continue;
+    prompt_time += costs_.Predict(group);
+    prompt_rows += group.rows;
   }
-  served_.AddStep(prompt_time, now);
+  served_.AddStep(prompt_rows, prompt_time, now);
   size_t next_sampled = 0;
   for (const SequenceStep& step : plan.steps) {
     Sequence& sequence = *step.sequence;

@@ -11,17 +11,18 @@ namespace anyprec {
 
 struct ServedLoad {
   double tokens_per_second = 0;  // of answers that ended
-  double prompt_share = 0;       // of the time, spent on prompts
+  double prompt_rows_per_second = 0;
+  double prompt_share = 0;  // of the time, spent on prompts
 };
 
 // The larger of two exponential averages: one that feels a burst within
 // seconds, one that does not forget it in the next lull. Thread-compatible.
 class ServedLoadMeter {
  public:
-  // A step that ended at `now`.
-  void AddStep(absl::Duration prompt_time, absl::Time now) {
-    short_.AddStep(prompt_time, now);
-    long_.AddStep(prompt_time, now);
+  // A step that ended at `now`, and what of it were prompts.
+  void AddStep(int prompt_rows, absl::Duration prompt_time, absl::Time now) {
+    short_.AddStep(prompt_rows, prompt_time, now);
+    long_.AddStep(prompt_rows, prompt_time, now);
   }
 
   // An answer that ended after the last step. Those that run are no sign of
@@ -35,6 +36,7 @@ class ServedLoadMeter {
     const ServedLoad a = short_.At(now);
     const ServedLoad b = long_.At(now);
     return {std::max(a.tokens_per_second, b.tokens_per_second),
+            std::max(a.prompt_rows_per_second, b.prompt_rows_per_second),
             std::max(a.prompt_share, b.prompt_share)};
   }
 
@@ -43,9 +45,10 @@ class ServedLoadMeter {
    public:
     explicit Average(absl::Duration memory) : memory_(memory) {}
 
-    void AddStep(absl::Duration prompt_time, absl::Time now) {
+    void AddStep(int prompt_rows, absl::Duration prompt_time, absl::Time now) {
       const double left = Left(now);
       tokens_ *= left;
+      prompt_rows_ = left * prompt_rows_ + prompt_rows;
       prompt_time_ = left * prompt_time_ + prompt_time;
       updated_ = std::max(updated_, now);
     }
@@ -53,6 +56,7 @@ class ServedLoadMeter {
     ServedLoad At(absl::Time now) const {
       const double left = Left(now);
       return {left * tokens_ / absl::ToDoubleSeconds(memory_),
+              left * prompt_rows_ / absl::ToDoubleSeconds(memory_),
               left * absl::FDivDuration(prompt_time_, memory_)};
     }
 
@@ -64,6 +68,7 @@ class ServedLoadMeter {
 
     const absl::Duration memory_;
     double tokens_ = 0;
+    double prompt_rows_ = 0;
     absl::Duration prompt_time_;
     absl::Time updated_ = absl::InfinitePast();
   };

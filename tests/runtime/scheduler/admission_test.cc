@@ -76,6 +76,26 @@ TEST(AdmissionTest, CountsThePromptsThatGoFirst) {
   EXPECT_EQ(Forecast(urgent, queue)->first_token, 53 * kMs);
 }
 
+TEST(AdmissionTest, UnderPressureItsOwnPromptCountsForMoreWhereOthersGoFirst) {
+  QueueSnapshot queue = Idle();
+  queue.pressure = 3;
+  EXPECT_EQ(Forecast(Query(), queue)->first_token, 53 * kMs);
+  queue.prompts = {{kNow + kMs, 3, 100, 0, true}};
+  const auto forecast = Forecast(Query(), queue);
+  EXPECT_EQ(forecast->price, 1.6);
+  // 2.6 chunks, that is three steps.
+  EXPECT_EQ(forecast->first_token, 2.6 * 50 * kMs + 3 * forecast->step);
+
+  AdmissionQuery query = Query();
+  query.slo.ttft = 130 * kMs;
+  const absl::Status refused = Check(query, queue);
+  EXPECT_TRUE(
+      absl::StrContains(refused.message(), "its own prompt counts 1.60 times"))
+      << refused;
+  queue.pressure = 1;
+  EXPECT_TRUE(Check(query, queue).ok());
+}
+
 TEST(AdmissionTest, CountsTheStepsUntilAPlaceIsFree) {
   QueueSnapshot queue = Idle();
   queue.max_sequences = 2;

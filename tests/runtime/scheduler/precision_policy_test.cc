@@ -82,62 +82,6 @@ TEST(PrecisionPolicyTest, UnderPressureTakesLessThanIsAskedFor) {
   EXPECT_EQ(choose(4), 8) << "asks for no latency";
 }
 
-TEST(PrecisionPolicyTest, UnderOverloadGivesUpBitsOnlyForTime) {
-  // Both prompts are too late; they take 128 ms, whatever the bits.
-  std::vector<PrecisionDemand> demands(2, Automatic());
-  for (PrecisionDemand& demand : demands) {
-    demand.prompt_rows_left = kChunk;
-    demand.first_token_in = kMs;
-  }
-  EXPECT_EQ(Choose(demands, Costs()), (std::vector<int>{3, 3}));
-  EXPECT_EQ(Choose(demands, Costs(), 3), (std::vector<int>{8, 8}));
-}
-
-TEST(PrecisionPolicyTest, UnderOverloadDoesNotMixPrecisionsThatCostTwoGroups) {
-  // Two rows at 5 bits take 5.3 ms, one at 3 and one at 5 take 8.
-  std::vector<PrecisionDemand> demands(3, Automatic());
-  demands[1].min_bits = 5;
-  demands[2].prompt_rows_left = kChunk;
-  demands[2].first_token_in = kMs;
-  demands[2].steps_until_start = 1;
-  EXPECT_EQ(Choose(demands, Costs(), 3), (std::vector<int>{5, 5, 8}));
-}
-
-TEST(PrecisionPolicyTest, UnderOverloadAnswersTakeTheirQuickestLevel) {
-  // A token at 3 bits rather than 8 saves 5 ms of the 200 ms in all.
-  std::vector<PrecisionDemand> demands(2, Automatic());
-  for (PrecisionDemand& demand : demands) demand.tokens_left = 1;
-  demands[1].prompt_rows_left = 3 * kChunk;
-  demands[1].first_token_in = kMs;
-  EXPECT_EQ(Choose(demands, Costs(), 3), (std::vector<int>{3, 8}));
-}
-
-TEST(PrecisionPolicyTest, UnderOverloadAnswersKeepTheirPace) {
-  // A token of one answer takes as long at 8 bits; with those that are to come,
-  // 8 ms only at 4.
-  StepCostModel costs = Costs();
-  for (int bits = 3; bits <= 8; ++bits) {
-    costs.Measure({Phase::kDecode, bits, 1}, 4 * kMs);
-  }
-  std::vector<PrecisionDemand> demands(2, Automatic());
-  demands[0].token_every = 8 * kMs;
-  demands[1].prompt_rows_left = kChunk;
-  demands[1].first_token_in = kMs;
-  demands[1].steps_until_start = 1;
-  PolicyInput input;
-  input.demands = demands;
-  input.num_running = 1;
-  input.num_waiting = 1;
-  input.prefill_chunk_tokens = kChunk;
-  input.pressure = 3;
-  input.recent.tokens_per_second = 1000;
-  EXPECT_EQ(ChoosePrecisions(PrecisionPolicy(), input, costs),
-            (std::vector<int>{4, 8}));
-  input.recent.tokens_per_second = 0;
-  EXPECT_EQ(ChoosePrecisions(PrecisionPolicy(), input, costs),
-            (std::vector<int>{8, 8}));
-}
-
 TEST(PrecisionPolicyTest, LeavesTimeForWhatGoesOnComing) {
   PrecisionDemand demand = Automatic();
   demand.token_every = 9 * kMs;
@@ -153,9 +97,9 @@ TEST(PrecisionPolicyTest, LeavesTimeForWhatGoesOnComing) {
   // Prompts take a fifth of the time: 6 bits, 7.5 ms.
   EXPECT_EQ(choose({.prompt_share = 0.2}), 6);
   EXPECT_EQ(choose({.prompt_share = 5}), 3);
-  // Steps of 7 ms give 200 tokens a second to 1.4 answers in the mean, 6 in a
-  // burst, and take 9 ms for so many; steps of 6 ms take 8 ms.
-  EXPECT_EQ(choose({.tokens_per_second = 200}), 6);
+  // 500 tokens a second are 5 answers at 6 bits, whose steps take 7.6 ms; at 7
+  // they are 6, of 9.3 ms.
+  EXPECT_EQ(choose({.tokens_per_second = 500}), 6);
   int last = 8;
   for (int tokens = 0; tokens < 5000; tokens += 10) {
     const int bits = choose({.tokens_per_second = 1.0 * tokens});
@@ -273,6 +217,7 @@ TEST(PrecisionPolicyTest, NeverLeavesTheRangeAndIsDeterministic) {
     input.prefill_chunk_tokens = kChunk;
     input.pressure = 1 + 0.1 * (random() % 31);
     input.recent = {.tokens_per_second = 1.0 * (random() % 2000),
+                    .prompt_rows_per_second = 1.0 * (random() % 4000),
                     .prompt_share = 0.01 * (random() % 120)};
     const auto choose = [&] {
       return ChoosePrecisions(PrecisionPolicy(), input, costs);
@@ -311,17 +256,9 @@ TEST(PrecisionPolicyTest, PromptsThatWaitLowerThoseThatRun) {
   demands[0].token_every = demands[1].token_every = 100 * kMs;
   EXPECT_EQ(Choose(demands, Costs()), std::vector<int>(5, 8));
   // The last has 192 ms of prompts and 3 decode steps of five rows, 10.1 ms
-  // each at 8 bits; its wait for the others, 148 ms at 8 bits, counts four
-  // times.
-  for (int i = 2; i < 5; ++i) demands[i].first_token_in = 680 * kMs;
+  // each at 8 bits and 7.6 at 6.
+  for (int i = 2; i < 5; ++i) demands[i].first_token_in = 227 * kMs;
   EXPECT_EQ(Choose(demands, Costs()), std::vector<int>(5, 6));
-}
-
-TEST(PrecisionPolicyTest, APromptThatWaitsForNobodyKeepsItsBits) {
-  PrecisionDemand demand = Automatic();
-  demand.prompt_rows_left = kChunk;
-  demand.first_token_in = 80 * kMs;  // 64 ms and a step
-  EXPECT_EQ(ChooseFor(demand), 8);
 }
 
 // Prompts up to 4 bits in half the time; answers, at any, in the same.
@@ -331,7 +268,10 @@ StepCostModel CostsWithQuickPrompts() {
     for (const int rows : {1, 16}) {
       costs.Measure({Phase::kDecode, bits, rows}, 10 * kMs);
     }
-    costs.Measure({Phase::kPrefill, bits, kChunk}, (bits <= 4 ? 32 : 64) * kMs);
+    for (const int rows : {32, kChunk}) {
+      costs.Measure({Phase::kPrefill, bits, rows},
+                    rows * (bits <= 4 ? 0.25 : 0.5) * kMs);
+    }
   }
   return costs;
 }
@@ -349,15 +289,31 @@ TEST(PrecisionPolicyTest, AnAnswerThatCannotBeInTimeDoesNotLowerPrompts) {
   EXPECT_EQ(bits[2], 8);
 }
 
-TEST(PrecisionPolicyTest,
-     UnderOverloadOnlyPromptsComeDownWhereAnswersWinNothing) {
-  std::vector<PrecisionDemand> demands(4, Automatic());
-  for (int i = 1; i < 4; ++i) {
+TEST(PrecisionPolicyTest, PromptsAloneComeDownWhereTheyLeaveNoRoomForABurst) {
+  std::vector<PrecisionDemand> demands(3, Automatic());
+  demands[0].token_every = 40 * kMs;
+  for (int i = 1; i < 3; ++i) {
     demands[i].prompt_rows_left = kChunk;
-    demands[i].first_token_in = 50 * kMs;
+    demands[i].first_token_in = 10000 * kMs;
   }
-  EXPECT_EQ(Choose(demands, CostsWithQuickPrompts(), 4),
-            (std::vector<int>{8, 4, 4, 4}));
+  const auto choose = [&](double prompt_rows_per_second) {
+    PolicyInput input;
+    input.demands = demands;
+    input.num_running = 3;
+    input.prefill_chunk_tokens = kChunk;
+    input.recent.prompt_rows_per_second = prompt_rows_per_second;
+    return ChoosePrecisions(PrecisionPolicy(), input, CostsWithQuickPrompts());
+  };
+  // The answer leaves 30 of 40 ms, of which prompts may take 12. That is room
+  // for a chunk of 32 rows above 4 bits, which takes 16 ms, and of 96 below.
+  EXPECT_EQ(choose(590), (std::vector<int>{8, 8, 8}));
+  EXPECT_EQ(choose(610), (std::vector<int>{8, 4, 4}));
+  // No precision leaves enough: the quickest, of which 4 bits are the highest.
+  EXPECT_EQ(choose(1e6), (std::vector<int>{8, 4, 4}));
+  demands[1].min_bits = 6;
+  EXPECT_EQ(choose(610), (std::vector<int>{8, 6, 4}));
+  demands[2].first_token_in = absl::InfiniteDuration();
+  EXPECT_EQ(choose(610), (std::vector<int>{8, 6, 8})) << "asks for no latency";
 }
 
 TEST(PrecisionPolicyTest, WhoAsksForNothingYieldsAtLast) {
