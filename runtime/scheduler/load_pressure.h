@@ -4,7 +4,8 @@
 // Deadlines alone do not show an overload: what is refused presses nobody. Each
 // request that is refused for want of time raises the pressure, which wears off
 // within a minute or two. Where precision can make room, it settles where few
-// are refused; where it cannot, at its most.
+// are refused; where it cannot, at its most, and admission then prefers what
+// takes little.
 //
 // Thread-compatible.
 #ifndef ANYPREC_RUNTIME_SCHEDULER_LOAD_PRESSURE_H_

@@ -32,9 +32,12 @@ constexpr double kMostPromptShare = 0.8;
 
 // Part of the time that answers leave which prompts may take up before they
 // give up bits: what is left is for those that come in bursts, which find a
-// queue that is short. Chosen in simulations, where half and twice as much are
-// no better.
-constexpr double kBusy = 0.4;
+// queue that is short. Chosen in simulations, where less costs prompts up to a
+// bit and keeps no more, and more keeps less.
+constexpr double kBusy = 0.6;
+
+// No bits are given up for less of a prompt's time than this.
+constexpr double kLeastGain = 0.02;
 
 // Of the time between two tokens answers are taken to leave so much at least.
 constexpr double kLeastLeft = 0.05;
@@ -81,7 +84,8 @@ class Forecast {
 
   // The highest precision at which prompts that go on coming as of late leave
   // room for a burst beside answers at `answer_bits`; where none does, the
-  // quickest. REQUIRES: there are demands.
+  // highest that is about as quick as the quickest. REQUIRES: there are
+  // demands.
   int PromptLevel(std::span<const int> answer_bits) const;
 
  private:
@@ -231,16 +235,18 @@ int Forecast::PromptLevel(std::span<const int> answer_bits) const {
                                         return a.min_bits < b.min_bits;
                                       })
                          ->min_bits;
-  int quickest = kMaxBits;
+  absl::Duration least = absl::InfiniteDuration();
   for (int level = kMaxBits; level >= lowest; --level) {
     const absl::Duration row_time = pace.RowTime(level);
     if (recent_.prompt_rows_per_second * absl::ToDoubleSeconds(row_time) <=
         kBusy * left) {
       return level;
     }
-    if (row_time < pace.RowTime(quickest)) quickest = level;
+    least = std::min(least, row_time);
   }
-  return quickest;
+  int level = kMaxBits;
+  while (pace.RowTime(level) > (1 + kLeastGain) * least) --level;
+  return level;
 }
 
 // Comes down from `top`: at each rung `who(rung, i)` says whose bits go lower.

@@ -84,17 +84,17 @@ struct PolicyInput {
 // that does not keep every demand, all those that ask for latency come down
 // together, and at last all that may: each is kept where it breaks fewer
 // demands, or makes tokens less late. A step is as slow as the sum of its
-// groups, so that together may be faster than alone. Then prompts alone go on,
-// as they may win more by it than answers do. Where no rung keeps every demand,
-// the best of those that break the fewest is taken, as lower is not always
-// faster. A sequence that asks for no latency stays at its ceiling until then.
-// Under overload (kOverload) capacity decides: one level for prompts and one
-// for answers, with which the work is done soonest.
+// groups, so that together may be faster than alone. Where no rung keeps every
+// demand, the best of those that break the fewest is taken, as lower is not
+// always faster. A sequence that asks for no latency stays at its ceiling until
+// then.
 //
 // Bursts do not announce themselves. Time per token is predicted with the load
-// that goes on coming (`recent`), and for more answers at once than the mean;
-// and a first token's wait for others counts several times, so that those who
-// come meanwhile find room. All times count `pressure` times as long.
+// that goes on coming (`recent`); and where prompts, if they go on coming, take
+// up more than a part of the time that answers leave, those that ask for
+// latency come down as far as that needs, or to their quickest precision: who
+// comes in a burst finds a short queue. All times count `pressure` times as
+// long.
 // A prediction must leave part of the time asked for, and more of it to go
 // above current_bits, so that noise does not move a sequence to and fro.
 //

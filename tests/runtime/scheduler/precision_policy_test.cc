@@ -304,16 +304,16 @@ TEST(PrecisionPolicyTest, PromptsAloneComeDownWhereTheyLeaveNoRoomForABurst) {
     input.recent.prompt_rows_per_second = prompt_rows_per_second;
     return ChoosePrecisions(PrecisionPolicy(), input, CostsWithQuickPrompts());
   };
-  // The answer leaves 30 of 40 ms, of which prompts may take 12. That is room
-  // for a chunk of 32 rows above 4 bits, which takes 16 ms, and of 96 below.
-  EXPECT_EQ(choose(590), (std::vector<int>{8, 8, 8}));
-  EXPECT_EQ(choose(610), (std::vector<int>{8, 4, 4}));
+  // The answer leaves three quarters of the time, of which prompts may take
+  // 0.45: at 0.5 ms a row that is 900 rows a second.
+  EXPECT_EQ(choose(890), (std::vector<int>{8, 8, 8}));
+  EXPECT_EQ(choose(910), (std::vector<int>{8, 4, 4}));
   // No precision leaves enough: the quickest, of which 4 bits are the highest.
   EXPECT_EQ(choose(1e6), (std::vector<int>{8, 4, 4}));
   demands[1].min_bits = 6;
-  EXPECT_EQ(choose(610), (std::vector<int>{8, 6, 4}));
+  EXPECT_EQ(choose(910), (std::vector<int>{8, 6, 4}));
   demands[2].first_token_in = absl::InfiniteDuration();
-  EXPECT_EQ(choose(610), (std::vector<int>{8, 6, 8})) << "asks for no latency";
+  EXPECT_EQ(choose(910), (std::vector<int>{8, 6, 8})) << "asks for no latency";
 }
 
 TEST(PrecisionPolicyTest, WhoAsksForNothingYieldsAtLast) {
