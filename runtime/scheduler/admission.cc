@@ -30,7 +30,7 @@ constexpr absl::Duration kLongRetry = absl::Seconds(10);
 // itself, if others wait before it: where there is too little for all, what one
 // long prompt takes would have served several others. Chosen in simulations,
 // where twice as much refuses too many at light loads.
-constexpr double kPricePerPressure = 0.3;
+constexpr double kPricePerPressure = 0.2;
 
 std::string Format(absl::Duration time) {
   return absl::StrFormat("%.4g ms", absl::ToDoubleMilliseconds(time));

@@ -27,14 +27,20 @@ constexpr int kMaxLadderLoad = 1 << 20;
 // As kHeadroom, for going up.
 constexpr double kRaiseHeadroom = 0.85;
 
+// Standard deviations above the mean at which answers to come are counted. They
+// come at random, so that their number is about Poisson-distributed. In
+// simulations each costs an eighth of a bit and keeps little; on a real server,
+// whose steps take now more and now less, a margin is worth having.
+constexpr double kBurst = 2;
+
 // The rest of the time is left to answers, however long the prompts were.
 constexpr double kMostPromptShare = 0.8;
 
 // Part of the time that answers leave which prompts may take up before they
 // give up bits: what is left is for those that come in bursts, which find a
-// queue that is short. Chosen in simulations, where less costs prompts up to a
-// bit and keeps no more, and more keeps less.
-constexpr double kBusy = 0.6;
+// queue that is short. Chosen in simulations, where less keeps no more, and
+// more keeps less.
+constexpr double kBusy = 0.4;
 
 // No bits are given up for less of a prompt's time than this.
 constexpr double kLeastGain = 0.02;
@@ -134,10 +140,10 @@ absl::Duration Forecast::TokenTime(std::span<const int> bits) const {
   const double left = 1 - std::min(recent_.prompt_share, kMostPromptShare);
   absl::Duration time = DecodeStepTime(bits, 1) / left;
   for (int round = 0; round < kLoadRounds && rows > 0; ++round) {
-    const double expected =
-        recent_.tokens_per_second * absl::ToDoubleSeconds(time);
-    if (expected <= rows) break;
-    time = DecodeStepTime(bits, expected / rows) / left;
+    const double mean = recent_.tokens_per_second * absl::ToDoubleSeconds(time);
+    const double most = mean + kBurst * std::sqrt(mean);
+    if (most <= rows) break;
+    time = DecodeStepTime(bits, most / rows) / left;
   }
   return time;
 }

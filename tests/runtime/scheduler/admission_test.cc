@@ -82,15 +82,15 @@ TEST(AdmissionTest, UnderPressureItsOwnPromptCountsForMoreWhereOthersGoFirst) {
   EXPECT_EQ(Forecast(Query(), queue)->first_token, 53 * kMs);
   queue.prompts = {{kNow + kMs, 3, 100, 0, true}};
   const auto forecast = Forecast(Query(), queue);
-  EXPECT_EQ(forecast->price, 1.6);
-  // 2.6 chunks, that is three steps.
-  EXPECT_EQ(forecast->first_token, 2.6 * 50 * kMs + 3 * forecast->step);
+  EXPECT_EQ(forecast->price, 1.4);
+  // 2.4 chunks, that is three steps.
+  EXPECT_EQ(forecast->first_token, 2.4 * 50 * kMs + 3 * forecast->step);
 
   AdmissionQuery query = Query();
   query.slo.ttft = 130 * kMs;
   const absl::Status refused = Check(query, queue);
   EXPECT_TRUE(
-      absl::StrContains(refused.message(), "its own prompt counts 1.60 times"))
+      absl::StrContains(refused.message(), "its own prompt counts 1.40 times"))
       << refused;
   queue.pressure = 1;
   EXPECT_TRUE(Check(query, queue).ok());

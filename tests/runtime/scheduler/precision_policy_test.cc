@@ -97,9 +97,9 @@ TEST(PrecisionPolicyTest, LeavesTimeForWhatGoesOnComing) {
   // Prompts take a fifth of the time: 6 bits, 7.5 ms.
   EXPECT_EQ(choose({.prompt_share = 0.2}), 6);
   EXPECT_EQ(choose({.prompt_share = 5}), 3);
-  // 500 tokens a second are 5 answers at 6 bits, whose steps take 7.6 ms; at 7
-  // they are 6, of 9.3 ms.
-  EXPECT_EQ(choose({.tokens_per_second = 500}), 6);
+  // Steps of 7 ms give 200 tokens a second to 1.4 answers in the mean, 4 in a
+  // burst, and take 9 ms for so many; steps of 6 ms take 8 ms.
+  EXPECT_EQ(choose({.tokens_per_second = 200}), 6);
   int last = 8;
   for (int tokens = 0; tokens < 5000; tokens += 10) {
     const int bits = choose({.tokens_per_second = 1.0 * tokens});
@@ -304,16 +304,16 @@ TEST(PrecisionPolicyTest, PromptsAloneComeDownWhereTheyLeaveNoRoomForABurst) {
     input.recent.prompt_rows_per_second = prompt_rows_per_second;
     return ChoosePrecisions(PrecisionPolicy(), input, CostsWithQuickPrompts());
   };
-  // The answer leaves three quarters of the time, of which prompts may take
-  // 0.45: at 0.5 ms a row that is 900 rows a second.
-  EXPECT_EQ(choose(890), (std::vector<int>{8, 8, 8}));
-  EXPECT_EQ(choose(910), (std::vector<int>{8, 4, 4}));
+  // The answer leaves three quarters of the time, of which prompts may take two
+  // fifths: at 0.5 ms a row that is 600 rows a second.
+  EXPECT_EQ(choose(590), (std::vector<int>{8, 8, 8}));
+  EXPECT_EQ(choose(610), (std::vector<int>{8, 4, 4}));
   // No precision leaves enough: the quickest, of which 4 bits are the highest.
   EXPECT_EQ(choose(1e6), (std::vector<int>{8, 4, 4}));
   demands[1].min_bits = 6;
-  EXPECT_EQ(choose(910), (std::vector<int>{8, 6, 4}));
+  EXPECT_EQ(choose(610), (std::vector<int>{8, 6, 4}));
   demands[2].first_token_in = absl::InfiniteDuration();
-  EXPECT_EQ(choose(910), (std::vector<int>{8, 6, 8})) << "asks for no latency";
+  EXPECT_EQ(choose(610), (std::vector<int>{8, 6, 8})) << "asks for no latency";
 }
 
 TEST(PrecisionPolicyTest, WhoAsksForNothingYieldsAtLast) {
