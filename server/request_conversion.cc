@@ -13,6 +13,7 @@
 namespace anyprec {
 namespace {
 
+// As the .proto files document them.
 constexpr int kMaxLogprobs = 20;
 constexpr int kMaxPriority = 100;
 

@@ -36,6 +36,13 @@ std::string Format(absl::Duration time) {
   return absl::StrFormat("%.4g ms", absl::ToDoubleMilliseconds(time));
 }
 
+// Why a time may be longer than what it is made of.
+std::string PriceNote(double price) {
+  if (price <= 1) return "";
+  return absl::StrFormat(
+      "; while others are refused, its own prompt counts %.2f times", price);
+}
+
 absl::Status PredictedLate(absl::string_view what, absl::Duration predicted,
                            absl::Duration wanted, const BitsRange& bits,
                            double price, absl::Duration retry_after) {
@@ -43,17 +50,11 @@ absl::Status PredictedLate(absl::string_view what, absl::Duration predicted,
                                     ? absl::StrCat(bits.min, " bits")
                                     : absl::StrCat("the quickest of ", bits.min,
                                                    " to ", bits.max, " bits");
-  const std::string own_prompt =
-      price > 1
-          ? absl::StrFormat(
-                "; while others are refused, its own prompt counts %.2f times",
-                price)
-          : "";
   return RefusedStatus(
       absl::StrFormat("%s: %s predicted at the present load and %s, %s wanted "
                       "(predictions keep %.0f %% in hand%s)",
                       what, Format(predicted), precision, Format(wanted),
-                      100 * (1 - kHeadroom), own_prompt),
+                      100 * (1 - kHeadroom), PriceNote(price)),
       {std::string(kPredictedLate), retry_after});
 }
 
@@ -243,7 +244,7 @@ absl::Status CheckAdmission(const AdmissionQuery& query, const BitsRange& bits,
     return RefusedStatus(
         absl::StrCat("queue: the first token of a request taken before would "
                      "be late by ",
-                     Format(forecast->others_late)),
+                     Format(forecast->others_late), PriceNote(forecast->price)),
         {std::string(kPredictedLate), retry_after});
   }
   if (slo.tpot.has_value() && misses(forecast->step, *slo.tpot)) {
@@ -257,11 +258,12 @@ absl::Status CheckAdmission(const AdmissionQuery& query, const BitsRange& bits,
                          forecast->price, after(forecast->total - deadline_in));
   }
   if (forecast->first_token > max_queue_time && !idle) {
-    return RefusedStatus(absl::StrCat("queue: ", Format(forecast->first_token),
-                                      " of work before the first token, takes ",
-                                      Format(max_queue_time)),
-                         {std::string(kQueueFull),
-                          after(forecast->first_token - max_queue_time)});
+    return RefusedStatus(
+        absl::StrCat("queue: ", Format(forecast->first_token),
+                     " of work before the first token, takes ",
+                     Format(max_queue_time), PriceNote(forecast->price)),
+        {std::string(kQueueFull),
+         after(forecast->first_token - max_queue_time)});
   }
   return absl::OkStatus();
 }

@@ -305,6 +305,11 @@ std::vector<int> ChooseForSlo(const PolicyInput& input,
   };
   try_together(asks);
   try_together(any);
+  if (std::none_of(demands.begin(), demands.end(), [](const auto& demand) {
+        return demand.prompt_rows_left > 0;
+      })) {
+    return std::move(best.bits);
+  }
   const int prompt_level = forecast.PromptLevel(best.bits);
   for (size_t i = 0; i < demands.size(); ++i) {
     const PrecisionDemand& demand = demands[i];
