@@ -3,17 +3,12 @@
 //
 // In int16 mode prefill rows and their weights are bytes up to kMaxByteBits
 // bits (vpdpbusd), and int16 above (vpdpwssd), which takes 1.7 times as long.
-// Rounded to 1/127 of the largest of a row of weights and of 64 activations,
-// they raise the perplexity of SmolLM2-135M (WikiText-2, five windows of 2048)
-// by 1.1 % at 3 and 4 bits, which themselves cost 103 and 15 %. At 5 bits,
-// which cost 3 %, it would rise by 1.0 %: too much.
+#include "kernels/cpu/bit_plane_avx512_bytes.h"
 #include "kernels/cpu/bit_plane_avx512_panel.h"
 #include "kernels/cpu/bit_plane_avx512_products.h"
 
 namespace anyprec {
 namespace {
-
-constexpr int kMaxByteBits = 4;
 
 // A way to multiply has what MultiplyPanels and PackGroups ask for and
 //   DecodeRow<kBits>(weights, tile, block, lane, out)
@@ -49,11 +44,6 @@ struct Kernel : Way {
     if (product.groups % 2 == 1) Way::template MultiplyTile<16, 1>(product);
   }
 };
-
-// Columns of the chunk that begins at `first`: 64, or 32 in the last one.
-ANYPREC_INLINE int ChunkColumns(int columns, int first) {
-  return columns - first < kChunkColumns ? columns - first : kChunkColumns;
-}
 
 // ---- Integers.
 
@@ -143,58 +133,14 @@ struct Bytes {
     }
   }
 
-  // round(127 T / kMaxCentroid) + 128 of each value of a row's table, repeated
-  // to fill the vector.
-  template <int kBits>
-  static ANYPREC_INLINE __m512i LoadBytes(const uint8_t* tables, int row) {
-    static_assert(RowTable<kBits>::kWords);
-    const RowTable<kBits> table = LoadTable<kBits>(tables, row);
-    // vpmulhrsw divides by 2^15.
-    constexpr int kFactor = 127 * ((1 << 15) / kMaxCentroid);
-    const __m512i words = _mm512_add_epi16(
-        _mm512_mulhrs_epi16(table.low[0], _mm512_set1_epi16(kFactor)),
-        _mm512_set1_epi16(128));
-    return _mm512_broadcast_i64x4(_mm512_cvtepi16_epi8(words));
-  }
-
   template <int kBits>
   static ANYPREC_INLINE void DecodeRow(const PackedWeights& weights, int tile,
                                        int block, int lane, uint8_t* out) {
-    const __m512i table =
-        LoadBytes<kBits>(weights.tables, tile * kTileRows + lane);
-    DecodeIndices<kBits>(
-        weights, tile, block,
-        lane, [&](int chunk, __m512i index) __attribute__((always_inline)) {
-          _mm512_store_si512(out + chunk * kSliceBytes,
-                             _mm512_permutexvar_epi8(index, table));
-        });
-  }
-
-  // The largest magnitude of `columns` values, a NaN above all, over 127. What
-  // is not finite becomes the scale, and so every result of its row.
-  static ANYPREC_INLINE float Scale(const float* x, int columns) {
-    // As integers magnitudes have the same order, and NaN its place.
-    __m512i largest = _mm512_setzero_si512();
-    for (int i = 0; i < columns; i += 16) {
-      largest = _mm512_max_epi32(
-          largest, _mm512_castps_si512(_mm512_abs_ps(_mm512_loadu_ps(x + i))));
-    }
-    const __m128i bits = _mm_cvtsi32_si128(_mm512_reduce_max_epi32(largest));
-    const float scale = _mm_cvtss_f32(_mm_castsi128_ps(bits)) / 127.0f;
-    return scale < kMinScale ? 0.0f : scale;
-  }
-
-  static ANYPREC_INLINE __m512i Quantize(const float* x, int columns,
-                                         float inverse_scale) {
-    const __m512 inverse = _mm512_set1_ps(inverse_scale);
-    __m128i quarters[4] = {};
-    for (int i = 0; i < columns / 16; ++i) {
-      quarters[i] = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(
-          _mm512_mul_ps(_mm512_loadu_ps(x + 16 * i), inverse)));
-    }
-    return _mm512_inserti64x4(
-        _mm512_castsi256_si512(_mm256_set_m128i(quarters[1], quarters[0])),
-        _mm256_set_m128i(quarters[3], quarters[2]), 1);
+    // Modulo 256, +128 is -128.
+    const __m512i table = _mm512_add_epi8(
+        LoadRoundedTable<kBits>(weights.tables, tile * kTileRows + lane),
+        _mm512_set1_epi8(-128));
+    DecodeRowToBytes<kBits>(weights, table, tile, block, lane, out);
   }
 
   static ANYPREC_INLINE void PackBlock(const float* x, int rows, int k,
@@ -207,16 +153,15 @@ struct Bytes {
 
   static ANYPREC_INLINE void PackChunk(const float* x, int rows, int k,
                                        int columns, uint8_t* out) {
-    constexpr float kWeightScale = kMaxCentroid / 127.0f;
     __m512i slice[16] = {};
     auto* const scales = reinterpret_cast<float*>(out + kSliceBytes);
     for (int i = 0; i < 16; ++i) {
       scales[i] = 0.0f;
       if (i >= rows) continue;
       const float* const row = x + static_cast<size_t>(i) * k;
-      const float scale = Scale(row, columns);
-      scales[i] = scale * kWeightScale;
-      slice[i] = Quantize(row, columns, InverseScale(scale));
+      const float scale = ByteScale(row, columns);
+      scales[i] = scale * kByteWeightScale;
+      slice[i] = QuantizeToBytes(row, columns, InverseScale(scale));
     }
     StoreSlice(slice, out);
     // Transposed by now: 4 columns of each row a vector.

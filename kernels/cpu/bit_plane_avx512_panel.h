@@ -80,6 +80,11 @@ ANYPREC_INLINE int ScaleBlockChunks(const PackedWeights& weights, int block) {
          (block == weights.scale_blocks - 1 ? weights.tail_chunks : 0);
 }
 
+// Columns of the chunk that begins at `first`: 64, or 32 in the last one.
+ANYPREC_INLINE int ChunkColumns(int columns, int first) {
+  return columns - first < kChunkColumns ? columns - first : kChunkColumns;
+}
+
 // Bytes of a packed scale block, and of all, of 16 rows of x.
 template <typename Way>
 ANYPREC_INLINE size_t PackedBlockBytes(const PackedWeights& weights,

@@ -113,7 +113,7 @@ BitPlaneKernels KernelsFor(Isa isa, bool amx) {
   };
   if (amx) {
     kernels.decode_int16 = AmxInt8Decode();
-    kernels.prefill_int16 = AmxBf16Prefill();
+    kernels.prefill_int16 = AmxPrefill();
   }
   return kernels;
 }

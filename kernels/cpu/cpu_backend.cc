@@ -37,9 +37,11 @@ class CpuBuffer final : public Buffer {
   const size_t size_;
 };
 
+// Tells apart what differs in speed: step times are kept under it.
 std::string MakeName(const CpuBackendOptions& options, int threads) {
-  return absl::StrCat("cpu (", IsaName(options.isa), ", ", threads,
-                      threads == 1 ? " thread, " : " threads, ",
+  const bool amx = options.isa == Isa::kAvx512 && HasAmx();
+  return absl::StrCat("cpu (", IsaName(options.isa), amx ? " with AMX" : "",
+                      ", ", threads, threads == 1 ? " thread, " : " threads, ",
                       options.mode == ComputeMode::kInt16 ? "int16" : "float32",
                       ")");
 }

@@ -100,6 +100,19 @@ std::vector<Variant> AvailableVariants() {
   return variants;
 }
 
+// Where runs of `columns` that share a scale begin, none of them across scale
+// blocks of 512 columns, of which the last takes what is left as well; and k.
+std::vector<int> Runs(int k, int columns) {
+  std::vector<int> runs;
+  const int blocks = std::max(1, (k + 63) / 64 / 8);
+  for (int block = 0; block < blocks; ++block) {
+    const int end = block == blocks - 1 ? k : 512 * (block + 1);
+    for (int i = 512 * block; i < end; i += columns) runs.push_back(i);
+  }
+  runs.push_back(k);
+  return runs;
+}
+
 // The largest error that the arithmetic allows for one output, from the
 // row of weights `w` and activations `x`.
 //
@@ -110,7 +123,7 @@ std::vector<Variant> AvailableVariants() {
 //   - round both to bfloat16, whose relative error is 2^-9, on top of the
 //     rounding of centroids, or
 //   - up to 4 bits, round centroids to largest / 127 and the activations of 64
-//     columns to their largest / 127.
+//     columns, with AMX of 192 within a scale block, to their largest / 127.
 double Tolerance(const Variant& variant, int precision, Phase phase,
                  const std::vector<double>& w, const float* x,
                  double largest_centroid) {
@@ -124,19 +137,17 @@ double Tolerance(const Variant& variant, int precision, Phase phase,
   const double rounding = k * 0x1p-24 * products + 1e-30;
   if (variant.mode == ComputeMode::kFloat32) return rounding;
   double w_error = largest_centroid / 4096 / 2 * 1.001;
-  if (phase == Phase::kPrefill && variant.amx) {
-    return rounding + w_error * magnitudes * 1.01 + 2 * 0x1p-8 * products;
-  }
   const bool bytes =
       phase == Phase::kPrefill && precision <= 4 && variant.isa == Isa::kAvx512;
+  if (phase == Phase::kPrefill && variant.amx && !bytes) {
+    return rounding + w_error * magnitudes * 1.01 + 2 * 0x1p-8 * products;
+  }
   if (bytes) w_error += largest_centroid / 127 / 2 * 1.001;
-  // Shorter blocks, as prefill may have, have no larger scales.
-  const int columns = bytes ? 64 : 512;
-  const int blocks = bytes ? (k + 63) / 64 : std::max(1, (k + 63) / 64 / 8);
   double x_error = 0;
-  for (int block = 0; block < blocks; ++block) {
-    const int first = block * columns;
-    const int last = block == blocks - 1 ? k : first + columns;
+  const std::vector<int> runs = Runs(k, bytes ? (variant.amx ? 192 : 64) : k);
+  for (size_t run = 0; run + 1 < runs.size(); ++run) {
+    const int first = runs[run];
+    const int last = runs[run + 1];
     double sum = 0, largest = 0, weights = 0;
     for (int i = first; i < last; ++i) {
       sum += std::abs(x[i]);
