@@ -39,8 +39,11 @@ constexpr int kMostRuns = 5;
 constexpr absl::Duration kProbeTime = absl::Milliseconds(50);
 
 // What disturbs a machine may last longer than a probe: as far as there is
-// time, all are run again, and the least counts.
-constexpr int kPasses = 3;
+// time, all are run again, and the least counts. Beyond the first few passes
+// that goes on while it still finds a probe that takes less.
+constexpr int kFewPasses = 3;
+constexpr int kMostPasses = 12;
+constexpr double kNotLess = 0.97;
 
 // A step to be timed, and what its time tells.
 struct Probe {
@@ -173,12 +176,15 @@ absl::StatusOr<StepCostModel> MeasureStepCosts(ModelRunner& runner,
   const auto out_of_time = [&] {
     return absl::Now() - start >= options.time_limit;
   };
-  for (int pass = 0; pass < kPasses; ++pass) {
+  bool settled = false;
+  for (int pass = 0; pass < kMostPasses && !settled; ++pass) {
+    settled = pass + 1 >= kFewPasses;
     for (size_t i = 0; i < probes.size() && !out_of_time(); ++i) {
       const StepPlan plan =
           MakePlan(probes[i], blocks, options.kv_block_tokens);
       ASSIGN_OR_RETURN(const absl::Duration time,
                        LeastTime(runner, plan, out_of_time));
+      if (time < kNotLess * least[i]) settled = false;
       least[i] = std::min(least[i], time);
     }
   }

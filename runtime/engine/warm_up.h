@@ -22,8 +22,9 @@ struct WarmUpOptions {
 
 // Runs decode steps of 1, 16, 4 and 48 rows and prefill chunks of 128 and 16 at
 // every precision, one of each far into a context and one of two precisions,
-// and returns what they took, the least of two to five runs each, and of three
-// passes over all of them where there is time.
+// and returns what they took, the least of two to five runs each, and, where
+// there is time, of three passes over all of them, or of more while they still
+// find less.
 // Stops early at the limit, so what matters most goes first: decode of a row,
 // then prefill of few and many rows at the ends of the precision range.
 // StepCostModel estimates what is missing and learns it from the first

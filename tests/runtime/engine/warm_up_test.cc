@@ -135,6 +135,17 @@ TEST(WarmUpTest, DoesNotBelieveADisturbanceThatPasses) {
   }
 }
 
+TEST(WarmUpTest, GoesOnWhileItFindsLess) {
+  NotingRunner runner(40);
+  runner.disturbed_runs = 5 * 18 * 5 / 2;  // to the middle of the third pass
+  const auto costs = MeasureStepCosts(runner, Options());
+  ASSERT_TRUE(costs.ok());
+  for (const StepCostPoint& point : costs->Points()) {
+    EXPECT_LT(point.measured, NotingRunner::kDisturbance)
+        << point.bits << " bits, " << point.rows << " rows";
+  }
+}
+
 TEST(WarmUpTest, MeasuresNothingWithoutTime) {
   NotingRunner runner(40);
   WarmUpOptions options = Options();
