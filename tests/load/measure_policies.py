@@ -111,7 +111,7 @@ def main():
     parser.add_argument("--policies", default="slo,load-ladder,fixed:3,fixed:4,"
                         "fixed:5,fixed:6,fixed:7,fixed:8")
     parser.add_argument("--repeat", type=int, default=2)
-    parser.add_argument("--warm_up", type=float, default=10,
+    parser.add_argument("--warm_up", type=float, default=20,
                         help="seconds to measure step times")
     parser.add_argument("--costs", help="where to put the measured step times")
     args = parser.parse_args()
