@@ -53,10 +53,10 @@ ANYPREC_INLINE void ZeroSums() {
   if constexpr (kTiles + kGroups == 4) _tile_zero(3);
 }
 
-// Sums of the second group are kTileSums after those of the first, sums of the
-// second tile `stride` values after those of the first.
-template <int kTiles, int kGroups, typename Sum>
-ANYPREC_INLINE void LoadSums(const Sum* sums, int stride) {
+// The sums of the second group lie kTileSums after those of the first, those of
+// the second tile `stride` after those of the first.
+template <int kTiles, int kGroups>
+ANYPREC_INLINE void LoadSums(const float* sums, int stride) {
   _tile_loadd(0, sums, kVectorBytes);
   if constexpr (kGroups == 2) _tile_loadd(1, sums + kTileSums, kVectorBytes);
   if constexpr (kTiles == 2) _tile_loadd(2, sums + stride, kVectorBytes);
@@ -75,7 +75,7 @@ ANYPREC_INLINE void StoreSums(Sum* sums, int stride) {
   }
 }
 
-// Sums of a product are so far apart from tile to tile.
+// From the sums of a tile to those of the next: see TileProduct.
 constexpr int kTileStride = kMaxGroups * kTileSums;
 
 // ---- bfloat16, sums in fp32.
@@ -187,7 +187,8 @@ struct Bytes {
   // After each step sums leave their registers to become fp32, which takes as
   // long as two chunks do. One step for a scale block, 512 columns or more,
   // would be 1.2 times as fast, and cost twice the perplexity (kMaxByteBits);
-  // two chunks gain a tenth of it and take 1.15 times as long.
+  // steps of two chunks, 0.87 times as fast, would cost 1.3 % at 3 bits and no
+  // less at 4.
   static constexpr int kStepChunks = 3;
 
   template <int kSum>
