@@ -55,16 +55,6 @@ ANYPREC_INLINE void ZeroSums() {
 
 // The sums of the second group lie kTileSums after those of the first, those of
 // the second tile `stride` after those of the first.
-template <int kTiles, int kGroups>
-ANYPREC_INLINE void LoadSums(const float* sums, int stride) {
-  _tile_loadd(0, sums, kVectorBytes);
-  if constexpr (kGroups == 2) _tile_loadd(1, sums + kTileSums, kVectorBytes);
-  if constexpr (kTiles == 2) _tile_loadd(2, sums + stride, kVectorBytes);
-  if constexpr (kTiles + kGroups == 4) {
-    _tile_loadd(3, sums + stride + kTileSums, kVectorBytes);
-  }
-}
-
 template <int kTiles, int kGroups, typename Sum>
 ANYPREC_INLINE void StoreSums(Sum* sums, int stride) {
   _tile_stored(0, sums, kVectorBytes);
@@ -79,6 +69,16 @@ ANYPREC_INLINE void StoreSums(Sum* sums, int stride) {
 constexpr int kTileStride = kMaxGroups * kTileSums;
 
 // ---- bfloat16, sums in fp32.
+
+template <int kTiles, int kGroups>
+ANYPREC_INLINE void LoadSums(const float* sums) {
+  _tile_loadd(0, sums, kVectorBytes);
+  if constexpr (kGroups == 2) _tile_loadd(1, sums + kTileSums, kVectorBytes);
+  if constexpr (kTiles == 2) _tile_loadd(2, sums + kTileStride, kVectorBytes);
+  if constexpr (kTiles + kGroups == 4) {
+    _tile_loadd(3, sums + kTileStride + kTileSums, kVectorBytes);
+  }
+}
 
 // 16-bit integers to bfloat16.
 ANYPREC_INLINE __m512i ToBf16(__m512i int16) {
@@ -136,7 +136,7 @@ struct Bf16 {
     if (product.first) {
       ZeroSums<kTiles, kGroups>();
     } else {
-      LoadSums<kTiles, kGroups>(product.sums, kTileStride);
+      LoadSums<kTiles, kGroups>(product.sums);
     }
     MultiplySlices<Bf16, kTiles, kGroups>(product);
     StoreSums<kTiles, kGroups>(product.sums, kTileStride);
@@ -184,8 +184,8 @@ struct Bytes {
   static constexpr int kChunkSlices = 1;
   static constexpr int kXChunkBytes = kSliceBytes + kVectorBytes;
   static constexpr int kXScalesBytes = 0;
-  // After each step sums leave their registers to become fp32, which takes as
-  // long as two chunks do. One step for a scale block, 512 columns or more,
+  // After each step sums leave their registers to become fp32, which takes
+  // longer than a chunk does. One step for a scale block, 512 columns or more,
   // would be 1.2 times as fast, and cost twice the perplexity (kMaxByteBits);
   // steps of two chunks, 0.87 times as fast, would cost 1.3 % at 3 bits and no
   // less at 4.

@@ -27,7 +27,7 @@ BitPlaneProduct Avx512Float32Decode();
 
 // Prefill rows from tables of int16 as bytes or int16, by precision.
 BitPlaneProduct Avx512IntegerPrefill();
-// Prefill rows from tables of int16 as bfloat16, with AMX.
+// The same with AMX, as bytes or bfloat16.
 BitPlaneProduct AmxPrefill();
 // Prefill rows in fp32.
 BitPlaneProduct Avx512Float32Prefill();

@@ -39,7 +39,8 @@ class CpuBuffer final : public Buffer {
 
 // Tells apart what differs in speed: step times are kept under it.
 std::string MakeName(const CpuBackendOptions& options, int threads) {
-  const bool amx = options.isa == Isa::kAvx512 && HasAmx();
+  const bool amx = options.mode == ComputeMode::kInt16 &&
+                   options.isa == Isa::kAvx512 && HasAmx();
   return absl::StrCat("cpu (", IsaName(options.isa), amx ? " with AMX" : "",
                       ", ", threads, threads == 1 ? " thread, " : " threads, ",
                       options.mode == ComputeMode::kInt16 ? "int16" : "float32",

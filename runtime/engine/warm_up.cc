@@ -43,6 +43,7 @@ constexpr absl::Duration kProbeTime = absl::Milliseconds(50);
 // that goes on while it still finds a probe that takes less.
 constexpr int kFewPasses = 3;
 constexpr int kMostPasses = 12;
+// Of the least time so far: what is not below does not count as less.
 constexpr double kNotLess = 0.97;
 
 // A step to be timed, and what its time tells.

@@ -138,7 +138,9 @@ TEST(WarmUpTest, DoesNotBelieveADisturbanceThatPasses) {
 TEST(WarmUpTest, GoesOnWhileItFindsLess) {
   NotingRunner runner(40);
   runner.disturbed_runs = 5 * 18 * 5 / 2;  // to the middle of the third pass
-  const auto costs = MeasureStepCosts(runner, Options());
+  WarmUpOptions options = Options();
+  options.time_limit = absl::Minutes(1);
+  const auto costs = MeasureStepCosts(runner, options);
   ASSERT_TRUE(costs.ok());
   for (const StepCostPoint& point : costs->Points()) {
     EXPECT_LT(point.measured, NotingRunner::kDisturbance)
