@@ -7,8 +7,13 @@
 //   sum w x = 65536 sum w1 x1 + 256 (sum w1 x0 + sum w0 x1) + sum w0 x0.
 //
 // Each of the four sums is exact in int32 (at most 960 * 255^2), and adding
-// them modulo 2^32 gives the exact result, which fits (kMaxCentroid).
+// them modulo 2^32 gives the exact result, which fits (kMaxCentroid). Where a
+// weight is a byte (kByteTableBits), it is w1 with a factor less, and two of
+// the sums are all.
+#include <type_traits>
+
 #include "kernels/cpu/amx_tiles.h"
+#include "kernels/cpu/bit_plane_avx512_bytes.h"
 #include "kernels/cpu/bit_plane_avx512_panel.h"
 #include "kernels/cpu/bit_plane_avx512_products.h"
 
@@ -20,14 +25,17 @@ namespace {
 // scales [scale_blocks][16].
 
 // From so many rows on, 16 rows of AMX cost less than that many of vpdpwssd.
-constexpr int kMinAmxRows = 7;
-constexpr int kChunkBytesSlices = 2;
+ANYPREC_INLINE int MinAmxRows(const PackedWeights& weights) {
+  return weights.precision <= kByteTableBits ? 5 : 7;
+}
+constexpr int kXChunkSlices = 2;
 // Groups that share one decoding; their sums stay in the first-level cache.
 constexpr int kBatchGroups = 4;
 
 // Rows [0, AmxRows) take part in AMX groups.
-ANYPREC_INLINE int AmxRows(int rows) {
-  return rows % 16 >= kMinAmxRows ? rows : rows - rows % 16;
+ANYPREC_INLINE int AmxRows(const BitPlaneJob& job) {
+  const int left = job.rows % 16;
+  return left >= MinAmxRows(job.weights) ? job.rows : job.rows - left;
 }
 
 ANYPREC_INLINE size_t WordBytes(const BitPlaneJob& job) {
@@ -35,7 +43,7 @@ ANYPREC_INLINE size_t WordBytes(const BitPlaneJob& job) {
 }
 
 ANYPREC_INLINE size_t GroupBytes(const PackedWeights& weights) {
-  return static_cast<size_t>(weights.chunks) * kChunkBytesSlices * kSliceBytes +
+  return static_cast<size_t>(weights.chunks) * kXChunkSlices * kSliceBytes +
          static_cast<size_t>(weights.scale_blocks) * kVectorBytes;
 }
 
@@ -49,8 +57,7 @@ ANYPREC_INLINE float* GroupScales(const BitPlaneJob& job, int group) {
 }
 
 size_t BatchBytes(const BitPlaneJob& job) {
-  return WordBytes(job) +
-         (AmxRows(job.rows) + 15) / 16 * GroupBytes(job.weights);
+  return WordBytes(job) + (AmxRows(job) + 15) / 16 * GroupBytes(job.weights);
 }
 
 // Splits the packed words of a group's rows into slices of bytes.
@@ -75,7 +82,7 @@ void PackGroup(const BitPlaneJob& job, int group, int rows) {
     }
     StoreSlice(low, slice);
     StoreSlice(high, slice + kSliceBytes);
-    slice += kChunkBytesSlices * kSliceBytes;
+    slice += kXChunkSlices * kSliceBytes;
     words += kChunkVectors * kVectorBytes;
   }
   float* const scales = GroupScales(job, group);
@@ -89,152 +96,209 @@ void PackGroup(const BitPlaneJob& job, int group, int rows) {
 
 void PackBatch(const BitPlaneJob& job, int begin, int end) {
   Avx512Int16Gemv().pack(job, begin, end);
-  const int amx_rows = AmxRows(job.rows);
+  const int amx_rows = AmxRows(job);
   for (int m = begin; m < end && m < amx_rows; m += 16) {
     PackGroup(job, m / 16, amx_rows - m < 16 ? amx_rows - m : 16);
   }
 }
 
-// A row's table as low and high bytes, repeated to fill vectors.
-template <int kBits>
-struct ByteTable {
-  static constexpr int kVectors = RowTable<kBits>::kVectors;
-  __m512i low[kVectors];
-  __m512i high[kVectors];
-};
+// A way to multiply has
+//   kMaxTiles, kChunkSlices  tiles that Multiply takes, and slices of 64 of
+//   their
+//                            columns
+//   DecodeRow<kBits>(weights, tile, block, lane, out)
+//       one row of a tile, its slices kSliceBytes apart
+//   Multiply<kTiles>(w, w_stride, x, chunks, scales, totals)
+//       adds the products of that many tiles, w_stride bytes apart, with a
+//       group's scale block to totals [tiles][kBatchGroups][16][16], scaled
 
-template <int kBits>
-ANYPREC_INLINE ByteTable<kBits> LoadByteTable(const uint8_t* tables, int row) {
-  const RowTable<kBits> table = LoadTable<kBits>(tables, row);
-  ByteTable<kBits> bytes;
-  if constexpr (RowTable<kBits>::kWords) {
-    // Bytes 0, 2, 4 .. of the 32 words, twice.
-    const __m512i even = _mm512_set_epi64(
-        0x3e3c3a3836343230ll, 0x2e2c2a2826242220ll, 0x1e1c1a1816141210ll,
-        0x0e0c0a0806040200ll, 0x3e3c3a3836343230ll, 0x2e2c2a2826242220ll,
-        0x1e1c1a1816141210ll, 0x0e0c0a0806040200ll);
-    bytes.low[0] = _mm512_permutexvar_epi8(even, table.low[0]);
-    bytes.high[0] = _mm512_permutexvar_epi8(
-        _mm512_add_epi8(even, _mm512_set1_epi8(1)), table.low[0]);
-  } else {
+// totals += sums * scale, both [16 weight rows][16 rows of x].
+template <typename Sum>
+ANYPREC_INLINE void AddScaled(Sum sum, __m512 scale, float* totals) {
 #pragma GCC unroll 4
-    for (int i = 0; i < ByteTable<kBits>::kVectors; ++i) {
-      bytes.low[i] = table.low[i];
-      bytes.high[i] = table.high[i];
-    }
-  }
-  return bytes;
-}
-
-template <int kBits>
-ANYPREC_INLINE void LookupChunkBytes(const ByteTable<kBits>& table,
-                                     __m512i index, uint8_t* out) {
-  const __mmask64 bit6 =
-      kBits > 6 ? _mm512_movepi8_mask(_mm512_slli_epi16(index, 1)) : 0;
-  const __mmask64 bit7 = kBits > 7 ? _mm512_movepi8_mask(index) : 0;
-  _mm512_store_si512(out, LookupBytes(table.low, index, bit6, bit7));
-  _mm512_store_si512(out + kSliceBytes,
-                     LookupBytes(table.high, index, bit6, bit7));
-}
-
-// Decodes a scale block of a tile to slices [chunk][low, high].
-template <int kBits>
-void DecodeTileToBytes(const PackedWeights& weights, int tile, int block,
-                       uint8_t* slices) {
-  for (int lane = 0; lane < kTileRows; ++lane) {
-    const ByteTable<kBits> table =
-        LoadByteTable<kBits>(weights.tables, tile * kTileRows + lane);
-    uint8_t* const out = slices + lane * kVectorBytes;
-    DecodeIndices<kBits>(
-        weights, tile, block,
-        lane, [&](int chunk, __m512i index) __attribute__((always_inline)) {
-          LookupChunkBytes<kBits>(
-              table, index, out + chunk * kChunkBytesSlices * kSliceBytes);
-        });
-  }
-}
-
-// Multiplies a decoded tile with a group and adds the scaled sums to
-// totals [16 weight rows][16 rows of x].
-void MultiplyBytes(const uint8_t* w, const uint8_t* x, int chunks,
-                   const float* scales, float* totals) {
-  _tile_zero(0);
-  _tile_zero(1);
-  _tile_zero(2);
-  _tile_zero(3);
-  for (int chunk = 0; chunk < chunks; ++chunk) {
-    _tile_loadd(4, w, kVectorBytes);
-    _tile_loadd(6, x, kVectorBytes);
-    _tile_dpbuud(0, 4, 6);
-    _tile_loadd(7, x + kSliceBytes, kVectorBytes);
-    _tile_dpbusd(1, 4, 7);
-    _tile_loadd(5, w + kSliceBytes, kVectorBytes);
-    _tile_dpbsud(2, 5, 6);
-    _tile_dpbssd(3, 5, 7);
-    w += kChunkBytesSlices * kSliceBytes;
-    x += kChunkBytesSlices * kSliceBytes;
-  }
-  alignas(64) int32_t sums[4][kTileSums];
-  _tile_stored(0, sums[0], kVectorBytes);
-  _tile_stored(1, sums[1], kVectorBytes);
-  _tile_stored(2, sums[2], kVectorBytes);
-  _tile_stored(3, sums[3], kVectorBytes);
-  const __m512 scale = _mm512_load_ps(scales);
   for (int i = 0; i < kTileSums; i += 16) {
-    const __m512i middle = _mm512_add_epi32(_mm512_load_si512(sums[1] + i),
-                                            _mm512_load_si512(sums[2] + i));
-    const __m512i high = _mm512_add_epi32(
-        _mm512_slli_epi32(_mm512_load_si512(sums[3] + i), 8), middle);
-    const __m512i sum = _mm512_add_epi32(_mm512_slli_epi32(high, 8),
-                                         _mm512_load_si512(sums[0] + i));
     _mm512_store_ps(
         totals + i,
         _mm512_add_ps(_mm512_load_ps(totals + i),
-                      _mm512_mul_ps(_mm512_cvtepi32_ps(sum), scale)));
+                      _mm512_mul_ps(_mm512_cvtepi32_ps(sum(i)), scale)));
   }
 }
 
-// Rows of groups [first, first + groups) times one tile.
-template <int kBits>
-void MultiplyTileBatch(const BitPlaneJob& job, int tile, int first,
-                       int groups) {
-  constexpr int kMaxSlices = kMaxScaleBlockChunks * kChunkBytesSlices;
-  alignas(64) uint8_t slices[kMaxSlices * kSliceBytes];
-  alignas(64) float totals[kBatchGroups][kTileSums];
-  const PackedWeights& weights = job.weights;
-  for (int g = 0; g < groups; ++g) {
-    for (int i = 0; i < kTileSums; ++i) totals[g][i] = 0.0f;
+// Tables of bytes: no w0, so two products for each weight.
+struct ByteTables {
+  static constexpr int kMaxTiles = 2;
+  static constexpr int kChunkSlices = 1;
+
+  template <int kBits>
+  static ANYPREC_INLINE void DecodeRow(const PackedWeights& weights, int tile,
+                                       int block, int lane, uint8_t* out) {
+    DecodeRowToBytes<kBits>(
+        weights, LoadByteTable<kBits>(weights.tables, tile * kTileRows + lane),
+        tile, block, lane, out);
   }
-  for (int block = 0; block < weights.scale_blocks; ++block) {
-    DecodeTileToBytes<kBits>(weights, tile, block, slices);
-    FlushStoresForTiles();
-    const size_t x_offset = static_cast<size_t>(block) * kBlockChunks *
-                            kChunkBytesSlices * kSliceBytes;
-    for (int g = 0; g < groups; ++g) {
-      MultiplyBytes(slices, GroupSlices(job, first + g) + x_offset,
-                    ScaleBlockChunks(weights, block),
-                    GroupScales(job, first + g) + block * 16, totals[g]);
+
+  template <int kTiles>
+  static void Multiply(const uint8_t* w, size_t w_stride, const uint8_t* x,
+                       int chunks, __m512 scale, float* totals) {
+    _tile_zero(0);
+    _tile_zero(1);
+    if constexpr (kTiles == 2) {
+      _tile_zero(2);
+      _tile_zero(3);
+    }
+    for (int chunk = 0; chunk < chunks; ++chunk) {
+      _tile_loadd(4, w, kVectorBytes);
+      _tile_loadd(6, x, kVectorBytes);
+      _tile_dpbsud(0, 4, 6);
+      _tile_loadd(7, x + kSliceBytes, kVectorBytes);
+      _tile_dpbssd(1, 4, 7);
+      if constexpr (kTiles == 2) {
+        _tile_loadd(5, w + w_stride, kVectorBytes);
+        _tile_dpbsud(2, 5, 6);
+        _tile_dpbssd(3, 5, 7);
+      }
+      w += kSliceBytes;
+      x += kXChunkSlices * kSliceBytes;
+    }
+    alignas(64) int32_t sums[kTiles][2][kTileSums];
+    _tile_stored(0, sums[0][0], kVectorBytes);
+    _tile_stored(1, sums[0][1], kVectorBytes);
+    if constexpr (kTiles == 2) {
+      _tile_stored(2, sums[1][0], kVectorBytes);
+      _tile_stored(3, sums[1][1], kVectorBytes);
+    }
+    for (int t = 0; t < kTiles; ++t) {
+      const auto sum = [&](int i) __attribute__((always_inline)) {
+        return _mm512_add_epi32(
+            _mm512_slli_epi32(_mm512_load_si512(sums[t][1] + i), 8),
+            _mm512_load_si512(sums[t][0] + i));
+      };
+      AddScaled(sum, scale, totals + t * kBatchGroups * kTileSums);
     }
   }
-  const int rows = AmxRows(job.rows);
+};
+
+// Tables of int16, decoded to a slice of low and one of high bytes.
+struct WordTables {
+  static constexpr int kMaxTiles = 1;
+  static constexpr int kChunkSlices = 2;
+
+  template <int kBits>
+  static ANYPREC_INLINE void DecodeRow(const PackedWeights& weights, int tile,
+                                       int block, int lane, uint8_t* out) {
+    const RowTable<kBits> table =
+        LoadTable<kBits>(weights.tables, tile * kTileRows + lane);
+    DecodeIndices<kBits>(
+        weights, tile, block,
+        lane, [&](int chunk, __m512i index) __attribute__((always_inline)) {
+          const __mmask64 bit6 =
+              kBits > 6 ? _mm512_movepi8_mask(_mm512_slli_epi16(index, 1)) : 0;
+          const __mmask64 bit7 = kBits > 7 ? _mm512_movepi8_mask(index) : 0;
+          uint8_t* const slices = out + chunk * kChunkSlices * kSliceBytes;
+          _mm512_store_si512(slices, LookupBytes(table.low, index, bit6, bit7));
+          _mm512_store_si512(slices + kSliceBytes,
+                             LookupBytes(table.high, index, bit6, bit7));
+        });
+  }
+
+  template <int kTiles>
+  static void Multiply(const uint8_t* w, size_t, const uint8_t* x, int chunks,
+                       __m512 scale, float* totals) {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (int chunk = 0; chunk < chunks; ++chunk) {
+      _tile_loadd(4, w, kVectorBytes);
+      _tile_loadd(6, x, kVectorBytes);
+      _tile_dpbuud(0, 4, 6);
+      _tile_loadd(7, x + kSliceBytes, kVectorBytes);
+      _tile_dpbusd(1, 4, 7);
+      _tile_loadd(5, w + kSliceBytes, kVectorBytes);
+      _tile_dpbsud(2, 5, 6);
+      _tile_dpbssd(3, 5, 7);
+      w += kChunkSlices * kSliceBytes;
+      x += kXChunkSlices * kSliceBytes;
+    }
+    alignas(64) int32_t sums[4][kTileSums];
+    _tile_stored(0, sums[0], kVectorBytes);
+    _tile_stored(1, sums[1], kVectorBytes);
+    _tile_stored(2, sums[2], kVectorBytes);
+    _tile_stored(3, sums[3], kVectorBytes);
+    const auto sum = [&](int i) __attribute__((always_inline)) {
+      const __m512i middle = _mm512_add_epi32(_mm512_load_si512(sums[1] + i),
+                                              _mm512_load_si512(sums[2] + i));
+      const __m512i high = _mm512_add_epi32(
+          _mm512_slli_epi32(_mm512_load_si512(sums[3] + i), 8), middle);
+      return _mm512_add_epi32(_mm512_slli_epi32(high, 8),
+                              _mm512_load_si512(sums[0] + i));
+    };
+    AddScaled(sum, scale, totals);
+  }
+};
+
+// Rows of groups [first, first + groups) times tiles [tile, tile + kTiles).
+template <typename Way, int kBits, int kTiles>
+void MultiplyTiles(const BitPlaneJob& job, int tile, int first, int groups) {
+  constexpr int kMaxSlices = kMaxScaleBlockChunks * Way::kChunkSlices;
+  alignas(64) uint8_t slices[kTiles][kMaxSlices * kSliceBytes];
+  alignas(64) float totals[kTiles][kBatchGroups][kTileSums];
+  const PackedWeights& weights = job.weights;
+  for (int t = 0; t < kTiles; ++t) {
+    for (int g = 0; g < groups; ++g) {
+      for (int i = 0; i < kTileSums; ++i) totals[t][g][i] = 0.0f;
+    }
+  }
+  for (int block = 0; block < weights.scale_blocks; ++block) {
+    for (int t = 0; t < kTiles; ++t) {
+      for (int lane = 0; lane < kTileRows; ++lane) {
+        Way::template DecodeRow<kBits>(weights, tile + t, block, lane,
+                                       slices[t] + lane * kVectorBytes);
+      }
+    }
+    FlushStoresForTiles();
+    const size_t x_offset =
+        static_cast<size_t>(block) * kBlockChunks * kXChunkSlices * kSliceBytes;
+    for (int g = 0; g < groups; ++g) {
+      Way::template Multiply<kTiles>(
+          slices[0], sizeof(slices[0]), GroupSlices(job, first + g) + x_offset,
+          ScaleBlockChunks(weights, block),
+          _mm512_load_ps(GroupScales(job, first + g) + block * 16),
+          totals[0][g]);
+    }
+  }
+  const int rows = AmxRows(job);
   for (int g = 0; g < groups; ++g) {
     const int m = (first + g) * 16;
-    StoreTileSums(job, tile, m, rows - m < 16 ? rows - m : 16, totals[g]);
+    for (int t = 0; t < kTiles; ++t) {
+      StoreTileSums(job, tile + t, m, rows - m < 16 ? rows - m : 16,
+                    totals[t][g]);
+    }
   }
+}
+
+template <typename Way, int kBits>
+void MultiplyGroups(const BitPlaneJob& job, int first_tile, int last_tile,
+                    int first, int groups) {
+  int tile = first_tile;
+  for (; tile + Way::kMaxTiles <= last_tile; tile += Way::kMaxTiles) {
+    MultiplyTiles<Way, kBits, Way::kMaxTiles>(job, tile, first, groups);
+  }
+  if (tile < last_tile) MultiplyTiles<Way, kBits, 1>(job, tile, first, groups);
 }
 
 void MultiplyBatch(const BitPlaneJob& job, int first_tile, int last_tile) {
-  const int rows = AmxRows(job.rows);
+  const int rows = AmxRows(job);
   const int groups = (rows + 15) / 16;
   if (groups > 0) {
     ConfigureTiles();
     DispatchPrecision(job.weights.precision, [&]<int kBits>() {
-      for (int tile = first_tile; tile < last_tile; ++tile) {
-        for (int g = 0; g < groups; g += kBatchGroups) {
-          MultiplyTileBatch<kBits>(
-              job, tile, g,
-              groups - g < kBatchGroups ? groups - g : kBatchGroups);
-        }
+      using Way =
+          std::conditional_t<kBits <= kByteTableBits, ByteTables, WordTables>;
+      for (int g = 0; g < groups; g += kBatchGroups) {
+        MultiplyGroups<Way, kBits>(
+            job, first_tile, last_tile, g,
+            groups - g < kBatchGroups ? groups - g : kBatchGroups);
       }
     });
     _tile_release();

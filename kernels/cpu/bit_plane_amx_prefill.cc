@@ -186,9 +186,8 @@ struct Bytes {
   static constexpr int kXScalesBytes = 0;
   // After each step sums leave their registers to become fp32, which takes
   // longer than a chunk does. One step for a scale block, 512 columns or more,
-  // would be 1.2 times as fast, and cost twice the perplexity (kMaxByteBits);
-  // steps of two chunks, 0.87 times as fast, would cost 1.3 % at 3 bits and no
-  // less at 4.
+  // would be 1.2 times as fast, and cost three to five times the perplexity
+  // (kMaxByteBits); steps of two chunks would be 0.87 times as fast.
   static constexpr int kStepChunks = 3;
 
   template <int kSum>
@@ -233,7 +232,7 @@ struct Bytes {
                                        int block, int lane, uint8_t* out) {
     DecodeRowToBytes<kBits>(
         weights,
-        LoadRoundedTable<kBits>(weights.tables, tile * kTileRows + lane), tile,
+        LoadByteTable<kBits>(weights.tables, tile * kTileRows + lane), tile,
         block, lane, out);
   }
 
@@ -248,7 +247,7 @@ struct Bytes {
       for (int i = 0; i < rows; ++i) {
         const float scale =
             ByteScale(x + static_cast<size_t>(i) * k + step, end - step);
-        scales[i] = scale * kByteWeightScale;
+        scales[i] = scale;
         inverse[i] = InverseScale(scale);
       }
       for (int first = step; first < end; first += kChunkColumns) {

@@ -138,7 +138,7 @@ struct Bytes {
                                        int block, int lane, uint8_t* out) {
     // Modulo 256, +128 is -128.
     const __m512i table = _mm512_add_epi8(
-        LoadRoundedTable<kBits>(weights.tables, tile * kTileRows + lane),
+        LoadByteTable<kBits>(weights.tables, tile * kTileRows + lane),
         _mm512_set1_epi8(-128));
     DecodeRowToBytes<kBits>(weights, table, tile, block, lane, out);
   }
@@ -160,7 +160,7 @@ struct Bytes {
       if (i >= rows) continue;
       const float* const row = x + static_cast<size_t>(i) * k;
       const float scale = ByteScale(row, columns);
-      scales[i] = scale * kByteWeightScale;
+      scales[i] = scale;
       slice[i] = QuantizeToBytes(row, columns, InverseScale(scale));
     }
     StoreSlice(slice, out);

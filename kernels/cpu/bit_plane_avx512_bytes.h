@@ -1,8 +1,5 @@
-// Prefill weights and activations as bytes, for the kernels that multiply low
-// precisions in int8.
-//
-// They are rounded to 1/127 of the largest of a row of weights and of a run of
-// activations.
+// Weights as bytes, from tables of bytes, and prefill activations as bytes:
+// rounded to 1/127 of the largest of a run.
 //
 // For translation units compiled for AVX-512 only; see bit_plane_avx512.h.
 #ifndef ANYPREC_KERNELS_CPU_BIT_PLANE_AVX512_BYTES_H_
@@ -16,32 +13,24 @@
 namespace anyprec {
 namespace {
 
-// Up to so many bits. Beside int16 and bfloat16, bytes raise the perplexity of
-// SmolLM2-135M (WikiText-2, five windows of 2048), which 3 bits themselves
-// double and 4 raise by 15 %, by
+// Prefill activations are bytes up to so many bits. Beside int16, that raises
+// the perplexity of SmolLM2-135M (WikiText-2, five windows of 2048), which 3
+// bits themselves double and 4 raise by 15 %, by
 //
 //   activations of a run    3 bits    4 bits
-//   64 (vpdpbusd)            1.1 %     1.1 %
-//   192 (AMX)                1.9 %     1.5 %
-//   512                      4.6 %     2.6 %
+//   64 (vpdpbusd)            0.5 %     0.4 %
+//   192 (AMX)                0.7 %     0.8 %
+//   512                      3.8 %     2.4 %
 //
-// At 5 bits, which cost 3 %, it would rise by 1.0 % in runs of 64: too much.
+// 5 bits raise it by 3 % themselves, the bytes of their tables by another 0.6.
 constexpr int kMaxByteBits = 4;
 
-// What a product of bytes is multiplied with, after the scales of weights and
-// activations.
-constexpr float kByteWeightScale = kMaxCentroid / 127.0f;
-
-// round(127 T / kMaxCentroid) of each value of a row's table, repeated to fill
-// the vector.
+// A row's table as bytes, repeated to fill the vector.
 template <int kBits>
-ANYPREC_INLINE __m512i LoadRoundedTable(const uint8_t* tables, int row) {
-  static_assert(kBits <= kMaxByteBits && RowTable<kBits>::kWords);
-  const RowTable<kBits> table = LoadTable<kBits>(tables, row);
-  // vpmulhrsw divides by 2^15.
-  constexpr int kFactor = 127 * ((1 << 15) / kMaxCentroid);
-  return _mm512_broadcast_i64x4(_mm512_cvtepi16_epi8(
-      _mm512_mulhrs_epi16(table.low[0], _mm512_set1_epi16(kFactor))));
+ANYPREC_INLINE __m512i LoadByteTable(const uint8_t* tables, int row) {
+  static_assert(kBits <= kByteTableBits && RowTable<kBits>::kWords);
+  return _mm512_broadcast_i64x4(
+      _mm512_cvtepi16_epi8(LoadTable<kBits>(tables, row).low[0]));
 }
 
 // Writes a scale block of a row, a chunk every kSliceBytes.

@@ -83,19 +83,55 @@ void StoreTable(std::span<const uint16_t> values, int precision,
   }
 }
 
-// Rounds centroids to int16 multiples of the scale that it returns.
-float QuantizeCentroids(std::span<const Float16> centroids,
-                        std::span<uint16_t> values) {
+float LargestMagnitude(std::span<const Float16> values) {
   float largest = 0.0f;
-  for (const Float16 centroid : centroids) {
-    largest = std::max(largest, std::abs(ToFloat(centroid)));
+  for (const Float16 value : values) {
+    largest = std::max(largest, std::abs(ToFloat(value)));
   }
-  const float scale = largest / kMaxCentroid;
+  return largest;
+}
+
+// The sum of squares of what rounding to multiples of `scale` takes.
+float RoundingError(std::span<const Float16> values, float scale) {
+  float error = 0.0f;
+  for (const Float16 value : values) {
+    const float quotient = ToFloat(value) / scale;
+    const float difference = scale * (quotient - std::nearbyint(quotient));
+    error += difference * difference;
+  }
+  return error;
+}
+
+// Of what centroids are multiples. 127 steps are few: some number of steps
+// below that often meets the 8 to 32 values better.
+float ByteScale(std::span<const Float16> centroids, float largest) {
+  constexpr int kLeastSteps = 96;
+  float best = largest / kMaxByteCentroid;
+  float best_error = RoundingError(centroids, best);
+  for (int steps = kLeastSteps; steps < kMaxByteCentroid; ++steps) {
+    const float scale = largest / static_cast<float>(steps);
+    const float error = RoundingError(centroids, scale);
+    if (error >= best_error) continue;
+    best = scale;
+    best_error = error;
+  }
+  return best;
+}
+
+// Rounds centroids to int16 multiples of the scale that it returns.
+float QuantizeCentroids(std::span<const Float16> centroids, int precision,
+                        std::span<uint16_t> values) {
+  const float largest = LargestMagnitude(centroids);
+  if (largest == 0.0f) {
+    std::fill(values.begin(), values.end(), 0);
+    return 0.0f;
+  }
+  const float scale = precision <= kByteTableBits
+                          ? ByteScale(centroids, largest)
+                          : largest / kMaxCentroid;
   for (size_t i = 0; i < centroids.size(); ++i) {
-    const float quotient =
-        largest == 0.0f ? 0.0f : ToFloat(centroids[i]) / scale;
-    values[i] =
-        static_cast<uint16_t>(static_cast<int16_t>(std::lrint(quotient)));
+    values[i] = static_cast<uint16_t>(
+        static_cast<int16_t>(std::lrint(ToFloat(centroids[i]) / scale)));
   }
   return scale;
 }
@@ -182,7 +218,7 @@ absl::Status BitPlaneLinear::PackTables(std::span<const QuantizedLinear> parts,
       const auto source = data.subspan(i * centroids, centroids);
       float scale = 1.0f;
       if (mode_ == ComputeMode::kInt16) {
-        scale = QuantizeCentroids(source, values);
+        scale = QuantizeCentroids(source, precision, values);
       } else {
         for (size_t c = 0; c < centroids; ++c) values[c] = source[c].bits;
       }

@@ -26,8 +26,8 @@ struct BackendUnderTest {
   std::function<absl::StatusOr<std::unique_ptr<Backend>>(int threads)> create;
   // Largest error of a linear layer whose outputs have a variance of 1, from
   // activations and weights that are normally distributed.
-  double bit_plane_decode_tolerance = 1e-5;
-  double bit_plane_prefill_tolerance = 1e-5;
+  std::function<double(int precision, Phase phase)> bit_plane_tolerance =
+      [](int, Phase) { return 1e-5; };
   double dense_tolerance = 1e-5;
   double int8_decode_tolerance = 1e-5;
   // Of all other operations, whose results are of the order of 1.

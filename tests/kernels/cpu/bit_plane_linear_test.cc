@@ -117,13 +117,13 @@ std::vector<int> Runs(int k, int columns) {
 // row of weights `w` and activations `x`.
 //
 // fp32: k roundings of sums no larger than sum |w x|.
-// int16: centroids are off by half of largest / 4096; activations of a scale
-// block by half of the scale, which is the block's sum of magnitudes / 523000
-// or its largest / 32767. Prefill may instead
+// int16: centroids are off by half of largest / 4096, up to 5 bits by half of
+// largest / 96; activations of a scale block by half of the scale, which is the
+// block's sum of magnitudes / 523000 or its largest / 32767. Prefill may instead
 //   - round both to bfloat16, whose relative error is 2^-9, on top of the
 //     rounding of centroids, or
-//   - up to 4 bits, round centroids to largest / 127 and the activations of 64
-//     columns, with AMX of 192 within a scale block, to their largest / 127.
+//   - up to 4 bits, round the activations of 64 columns, with AMX of 192 within
+//     a scale block, to their largest / 127.
 double Tolerance(const Variant& variant, int precision, Phase phase,
                  const std::vector<double>& w, const float* x,
                  double largest_centroid) {
@@ -136,13 +136,13 @@ double Tolerance(const Variant& variant, int precision, Phase phase,
   }
   const double rounding = k * 0x1p-24 * products + 1e-30;
   if (variant.mode == ComputeMode::kFloat32) return rounding;
-  double w_error = largest_centroid / 4096 / 2 * 1.001;
+  const double w_error =
+      largest_centroid / (precision <= 5 ? 96 : 4096) / 2 * 1.001;
   const bool bytes =
       phase == Phase::kPrefill && precision <= 4 && variant.isa == Isa::kAvx512;
   if (phase == Phase::kPrefill && variant.amx && !bytes) {
     return rounding + w_error * magnitudes * 1.01 + 2 * 0x1p-8 * products;
   }
-  if (bytes) w_error += largest_centroid / 127 / 2 * 1.001;
   double x_error = 0;
   const std::vector<int> runs = Runs(k, bytes ? (variant.amx ? 192 : 64) : k);
   for (size_t run = 0; run + 1 < runs.size(); ++run) {
