@@ -11,9 +11,14 @@ Starts one server for each policy, all on the step times that the first one
 measured; finds the rate at which the highest precision gets 90 % of the requests
 what they ask for, unless --base_rate gives it; and at each of --rates times that
 takes the policies in turn, --repeat times, each time on the next stretch of the
-trace, so that all of them meet the same hours of the machine. Each stretch begins
-with an idle server: short ones favour low precisions, which need no time to come
-down. Prints a table in Markdown, a row for each policy over all its requests.
+trace and beginning with the next policy, so that all of them meet the same hours
+of the machine. Each stretch begins with an idle server: short ones favour low
+precisions, which need no time to come down.
+
+Prints a table in Markdown, a row for each policy over all its requests. "against"
+is how many per cent more of the requests it kept than the first policy did, with
+the standard error of that difference, over the stretches: what the trace and the
+machine do to both cancels out.
 
 "fixed:B" is a server with --policy=fixed:B, which keeps to each request's own
 range; "only:B" asks for B bits in every request, as a server with one precision
@@ -22,8 +27,10 @@ would give them, and misses those whose floor is above.
 
 import argparse
 import csv
+import math
 import os
 import shutil
+import statistics
 import sys
 import tempfile
 
@@ -76,15 +83,38 @@ def is_below_floor(request):
     return any(b and int(b) < int(request["floor_bits"]) for b in lowest)
 
 
-def print_row(rate, policy, requests):
+def judged_and_missed(requests):
     judged = [r for r in requests if r["verdict"] in ("met", "missed")]
-    missed = sum(r["verdict"] == "missed" for r in judged)
+    return len(judged), sum(r["verdict"] == "missed" for r in judged)
+
+
+def goodput(requests):
+    judged, missed = judged_and_missed(requests)
+    return 1 - missed / max(1, judged)
+
+
+def difference(stretches, first):
+    """Of the goodput, and its standard error, from those on equal stretches."""
+    if stretches is first:
+        return ""
+    differences = [100 * (goodput(a) - goodput(b))
+                   for a, b in zip(stretches, first)]
+    text = "%+.1f" % statistics.mean(differences)
+    if len(differences) > 1:
+        text += " ± %.1f" % (statistics.stdev(differences)
+                             / math.sqrt(len(differences)))
+    return text
+
+
+def print_row(rate, policy, stretches, first):
+    requests = [r for stretch in stretches for r in stretch]
+    judged, missed = judged_and_missed(requests)
     below = sum(is_below_floor(r) for r in requests)
     refused = sum(r["outcome"] == "refused" for r in requests)
-    print("| %.2f | %s | %d | %.1f %% | %d | %.2f | %.2f | %.0f | %.0f | %.1f "
-          "| %d | %d |"
-          % (rate, policy, len(judged),
-             100 * (1 - missed / max(1, len(judged))), missed,
+    print("| %.2f | %s | %d | %.1f %% | %s | %d | %.2f | %.2f | %.0f | %.0f "
+          "| %.1f | %d | %d |"
+          % (rate, policy, judged, 100 * goodput(requests),
+             difference(stretches, first), missed,
              mean_bits(requests, "mean_bits", "output_tokens"),
              mean_bits(requests, "prompt_mean_bits", "prompt_tokens"),
              percentile(requests, "ttft_ms", 50),
@@ -139,25 +169,32 @@ def main():
                              % args.parent_bits)
                 print("%d bits alone sustain %.2f requests/s\n"
                       % (args.parent_bits, base))
-            print("| requests/s | policy | requests | goodput | missed | bits "
-                  "| prompt bits | TTFT p50 ms | p95 | TPOT p95 ms | refused "
-                  "| below floor |\n"
-                  "|---|---|---|---|---|---|---|---|---|---|---|---|",
+            print("| requests/s | policy | requests | goodput | against | missed "
+                  "| bits | prompt bits | TTFT p50 ms | p95 | TPOT p95 ms "
+                  "| refused | below floor |\n"
+                  "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
                   flush=True)
             for factor in args.rates.split(","):
                 rate = base * float(factor)
-                requests = {policy: [] for policy in policies}
+                stretches = {policy: [] for policy in policies}
                 for turn in range(args.repeat):
                     start = args.trace_start + turn * args.trace_duration
-                    for policy in policies:
+                    first = turn % len(policies)
+                    for policy in policies[first:] + policies[:first]:
                         flags = ["--rate=%g" % rate]
                         if policy.startswith("only:"):
                             flags.append("--fixed_bits=" + policy[5:])
                         server = servers.get(policy) or servers["slo"]
-                        requests[policy] += requests_of(args, server, start,
-                                                        *flags)
+                        stretches[policy].append(
+                            requests_of(args, server, start, *flags))
+                    print("%.2f requests/s, stretch %d: %s"
+                          % (rate, turn + 1, ", ".join(
+                              "%s %.1f %%" % (policy, 100 * goodput(runs[-1]))
+                              for policy, runs in stretches.items())),
+                          file=sys.stderr, flush=True)
                 for policy in policies:
-                    print_row(rate, policy, requests[policy])
+                    print_row(rate, policy, stretches[policy],
+                              stretches[policies[0]])
         finally:
             for server in servers.values():
                 server.stop()
