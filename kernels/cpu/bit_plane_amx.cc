@@ -103,12 +103,11 @@ void PackBatch(const BitPlaneJob& job, int begin, int end) {
 }
 
 // A way to multiply has
-//   kMaxTiles, kChunkSlices  tiles that Multiply takes, and slices of 64 of
-//   their
-//                            columns
+//   kMaxTiles     tiles of weights that Multiply takes
+//   kChunkSlices  slices of 64 of their columns
 //   DecodeRow<kBits>(weights, tile, block, lane, out)
 //       one row of a tile, its slices kSliceBytes apart
-//   Multiply<kTiles>(w, w_stride, x, chunks, scales, totals)
+//   Multiply<kTiles>(w, w_stride, x, chunks, scale, totals)
 //       adds the products of that many tiles, w_stride bytes apart, with a
 //       group's scale block to totals [tiles][kBatchGroups][16][16], scaled
 
