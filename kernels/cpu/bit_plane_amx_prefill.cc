@@ -231,9 +231,8 @@ struct Bytes {
   static ANYPREC_INLINE void DecodeRow(const PackedWeights& weights, int tile,
                                        int block, int lane, uint8_t* out) {
     DecodeRowToBytes<kBits>(
-        weights,
-        LoadByteTable<kBits>(weights.tables, tile * kTileRows + lane), tile,
-        block, lane, out);
+        weights, LoadByteTable<kBits>(weights.tables, tile * kTileRows + lane),
+        tile, block, lane, out);
   }
 
   static ANYPREC_INLINE void PackBlock(const float* x, int rows, int k,
