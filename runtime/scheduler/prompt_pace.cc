@@ -19,8 +19,9 @@ PromptPace::PromptPace(const StepCostModel& costs, absl::Duration decode_step,
       least_(std::max(left_, kLeastPart * token_budget)),
       max_chunk_rows_(std::max(1, max_chunk_rows)) {}
 
-bool PromptPace::Fits(int bits, int rows) const {
-  return costs_.Predict({Phase::kPrefill, bits, rows}) <= left_;
+bool PromptPace::ChunkFits(int bits) {
+  const Chunk& chunk = ChunkOf(bits);
+  return chunk.rows * chunk.row_time <= left_;
 }
 
 double PromptPace::DecodeSteps(absl::Duration time, double chunks) const {
@@ -32,20 +33,15 @@ double PromptPace::DecodeSteps(absl::Duration time, double chunks) const {
 const PromptPace::Chunk& PromptPace::ChunkOf(int bits) {
   Chunk& chunk = chunks_.at(bits);
   if (chunk.rows > 0) return chunk;
-  chunk.rows = max_chunk_rows_;
-  if (left_ != absl::InfiniteDuration() && !Fits(bits, max_chunk_rows_)) {
-    // A larger chunk takes longer. `low` fits, or is the least; `high` fits
-    // not.
-    int low = 1;
-    int high = (max_chunk_rows_ + kLeastChunkRows - 1) / kLeastChunkRows;
-    while (high - low > 1) {
-      const int middle = (low + high) / 2;
-      (Fits(bits, middle * kLeastChunkRows) ? low : high) = middle;
-    }
-    chunk.rows = std::min(low * kLeastChunkRows, max_chunk_rows_);
+  chunk.row_time = absl::InfiniteDuration();
+  for (int rows = kLeastChunkRows;; rows += kLeastChunkRows) {
+    rows = std::min(rows, max_chunk_rows_);
+    const absl::Duration time = costs_.Predict({Phase::kPrefill, bits, rows});
+    // A larger chunk takes longer. The least one is taken in any case.
+    if (chunk.rows > 0 && time > left_) break;
+    if (time / rows <= chunk.row_time) chunk = {rows, time / rows};
+    if (rows == max_chunk_rows_) break;
   }
-  chunk.row_time =
-      costs_.Predict({Phase::kPrefill, bits, chunk.rows}) / chunk.rows;
   return chunk;
 }
 

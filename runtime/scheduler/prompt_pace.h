@@ -2,8 +2,9 @@
 //
 // Prompts are computed in chunks, one in each step, and share the step with the
 // rows of running answers. Where those want their tokens at a certain pace,
-// chunks shrink to fit between two of them. A small chunk costs more for each
-// row than a large one: on a GPU a step reads all weights however few its rows.
+// chunks shrink to fit between two of them. What a row costs depends on the
+// chunk: few rows share what a step costs whatever their number, and a kernel
+// for many rows may begin with work that one for few does not have.
 #ifndef ANYPREC_RUNTIME_SCHEDULER_PROMPT_PACE_H_
 #define ANYPREC_RUNTIME_SCHEDULER_PROMPT_PACE_H_
 
@@ -32,12 +33,13 @@ class PromptPace {
   PromptPace(const StepCostModel& costs, absl::Duration decode_step,
              absl::Duration token_budget, int max_chunk_rows);
 
-  // The largest chunk with which a step keeps the budget, in steps of
-  // kLeastChunkRows; at least these, or max_chunk_rows.
+  // Of the chunks with which a step keeps the budget, in steps of
+  // kLeastChunkRows, the one whose rows cost least; at least these, or
+  // max_chunk_rows.
   int ChunkRows(int bits) { return ChunkOf(bits).rows; }
 
   // Whether a step with that chunk keeps the budget; the least one may not.
-  bool ChunkFits(int bits) { return Fits(bits, ChunkRows(bits)); }
+  bool ChunkFits(int bits);
 
   // Decode steps that pass while prompts of `chunks` such chunks are computed,
   // which take `time` by themselves: one with each chunk, or more where a chunk
@@ -56,7 +58,6 @@ class PromptPace {
   };
 
   const Chunk& ChunkOf(int bits);
-  bool Fits(int bits, int rows) const;
 
   const StepCostModel& costs_;
   const absl::Duration left_;   // of a step, for its chunk

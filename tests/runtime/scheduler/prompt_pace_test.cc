@@ -35,6 +35,25 @@ TEST(PromptPaceTest, ChunksFitBetweenTwoTokens) {
   EXPECT_EQ(roomy.ChunkRows(4), kMaxRows);
 }
 
+// Up to 64 rows weights are decoded as they are multiplied; for more they are
+// unpacked first, which takes 7 ms.
+TEST(PromptPaceTest, OfTheChunksThatFitTheCheapestIsTaken) {
+  StepCostModel costs;
+  for (int rows = 32; rows <= kMaxRows; rows += 32) {
+    costs.Measure({Phase::kPrefill, 4, rows},
+                  rows <= 64 ? rows * absl::Microseconds(35)
+                             : 7 * kMs + rows * absl::Microseconds(20));
+  }
+  // 17 ms are left, enough for 480 rows at 34.6 us.
+  PromptPace roomy(costs, 2 * kMs, 20 * kMs, kMaxRows);
+  EXPECT_EQ(roomy.ChunkRows(4), 480);
+  // 12 ms would do for 256 at 47 us.
+  PromptPace tight(costs, 7 * kMs, 20 * kMs, kMaxRows);
+  EXPECT_EQ(tight.ChunkRows(4), 64);
+  EXPECT_EQ(tight.RowTime(4), absl::Microseconds(35));
+  EXPECT_TRUE(tight.ChunkFits(4));
+}
+
 TEST(PromptPaceTest, AChunkHasALeastSize) {
   const StepCostModel costs = Costs();
   for (const absl::Duration budget :
