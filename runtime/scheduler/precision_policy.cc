@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <tuple>
 #include <utility>
 
@@ -36,17 +37,14 @@ constexpr double kBurst = 2;
 // The rest of the time is left to answers, however long the prompts were.
 constexpr double kMostPromptShare = 0.8;
 
-// Part of the time that answers leave which prompts may take up before they
-// give up bits: what is left is for those that come in bursts, which find a
-// queue that is short. Chosen in simulations, where less keeps no more, and
+// Part of the time that prompts and the answers beside them may take up before
+// they give up bits: what is left is for those that come in bursts, which find
+// a queue that is short. Chosen in simulations, where less keeps no more, and
 // more keeps less.
 constexpr double kBusy = 0.4;
 
 // No bits are given up for less of a prompt's time than this.
 constexpr double kLeastGain = 0.02;
-
-// Of the time between two tokens answers are taken to leave so much at least.
-constexpr double kLeastLeft = 0.05;
 
 // More answers make a step longer, and a longer step more answers: so many
 // times round. What grows beyond keeps no demand anyway.
@@ -88,11 +86,17 @@ class Forecast {
 
   Rung Evaluate(std::vector<int> bits) const;
 
-  // The highest precision at which prompts that go on coming as of late leave
-  // room for a burst beside answers at `answer_bits`; where none does, the
-  // highest that is about as quick as the quickest. REQUIRES: there are
-  // demands.
-  int PromptLevel(std::span<const int> answer_bits) const;
+  // What prompts that go on coming as of late need to leave room for a burst,
+  // beside answers at `answer_bits`. REQUIRES: there are demands.
+  struct PromptRoom {
+    // The highest precision that leaves it; where none does, the highest that
+    // is about as quick as the quickest.
+    int level = kMaxBits;
+    // Part of the time that prompts at that take up, with the answers' rows of
+    // the same steps.
+    double busy = 0;
+  };
+  PromptRoom RoomFor(std::span<const int> answer_bits) const;
 
  private:
   absl::Duration DecodeStepTime(std::span<const int> bits, double scale) const;
@@ -228,31 +232,29 @@ Rung Forecast::Evaluate(std::vector<int> bits) const {
   return rung;
 }
 
-int Forecast::PromptLevel(std::span<const int> answer_bits) const {
+Forecast::PromptRoom Forecast::RoomFor(
+    std::span<const int> answer_bits) const {
   const absl::Duration step = DecodeStepTime(answer_bits, 1);
-  const absl::Duration budget = TokenBudget();
-  const double left =
-      budget <= absl::ZeroDuration()
-          ? kLeastLeft
-          : std::max(kLeastLeft, 1 - absl::FDivDuration(step, budget));
-  PromptPace pace(costs_, step, budget, chunk_tokens_);
+  PromptPace pace(costs_, step, TokenBudget(), chunk_tokens_);
+  const auto busy = [&](int level) {
+    return recent_.prompt_rows_per_second *
+           absl::ToDoubleSeconds(pace.RowTime(level) +
+                                 step / pace.ChunkRows(level));
+  };
   const int lowest = std::min_element(demands_.begin(), demands_.end(),
                                       [](const auto& a, const auto& b) {
                                         return a.min_bits < b.min_bits;
                                       })
                          ->min_bits;
-  absl::Duration least = absl::InfiniteDuration();
+  double least = std::numeric_limits<double>::infinity();
   for (int level = kMaxBits; level >= lowest; --level) {
-    const absl::Duration row_time = pace.RowTime(level);
-    if (recent_.prompt_rows_per_second * absl::ToDoubleSeconds(row_time) <=
-        kBusy * left) {
-      return level;
-    }
-    least = std::min(least, row_time);
+    const double part = busy(level);
+    if (part <= kBusy) return {level, part};
+    least = std::min(least, part);
   }
   int level = kMaxBits;
-  while (pace.RowTime(level) > (1 + kLeastGain) * least) --level;
-  return level;
+  while (level > lowest && busy(level) > (1 + kLeastGain) * least) --level;
+  return {level, busy(level)};
 }
 
 // Comes down from `top`: at each rung `who(rung, i)` says whose bits go lower.
@@ -310,12 +312,26 @@ std::vector<int> ChooseForSlo(const PolicyInput& input,
       })) {
     return std::move(best.bits);
   }
-  const int prompt_level = forecast.PromptLevel(best.bits);
+  // Prompts give up bits first, then answers.
+  Forecast::PromptRoom room = forecast.RoomFor(best.bits);
+  for (std::vector<int> bits = best.bits; room.busy > kBusy;) {
+    const std::vector<int> before = bits;
+    for (size_t i = 0; i < demands.size(); ++i) {
+      if (AsksForLatency(demands[i])) {
+        bits[i] = std::max(demands[i].min_bits, bits[i] - 1);
+      }
+    }
+    if (bits == before) break;
+    const Forecast::PromptRoom more = forecast.RoomFor(bits);
+    if (more.busy >= room.busy) continue;
+    room = more;
+    best.bits = bits;
+  }
   for (size_t i = 0; i < demands.size(); ++i) {
     const PrecisionDemand& demand = demands[i];
     if (demand.prompt_rows_left == 0 || !AsksForLatency(demand)) continue;
     best.bits[i] =
-        std::max(demand.min_bits, std::min(best.bits[i], prompt_level));
+        std::max(demand.min_bits, std::min(best.bits[i], room.level));
   }
   return std::move(best.bits);
 }

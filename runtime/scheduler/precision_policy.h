@@ -92,9 +92,9 @@ struct PolicyInput {
 // Bursts do not announce themselves. Time per token is predicted with the load
 // that goes on coming (`recent`), and for more answers at once than the mean;
 // and where prompts, if they go on coming, take up more than a part of the time
-// that answers leave, those that ask for latency come down as far as that
-// needs, or to their quickest precision: who comes in a burst finds a short
-// queue. All times count `pressure` times as long.
+// with the answers beside them, those that ask for latency come down as far as
+// that needs, or to their quickest precision, prompts before answers: who comes
+// in a burst finds a short queue. All times count `pressure` times as long.
 // A prediction must leave part of the time asked for, and more of it to go
 // above current_bits, so that noise does not move a sequence to and fro.
 //

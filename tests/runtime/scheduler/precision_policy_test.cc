@@ -304,16 +304,48 @@ TEST(PrecisionPolicyTest, PromptsAloneComeDownWhereTheyLeaveNoRoomForABurst) {
     input.recent.prompt_rows_per_second = prompt_rows_per_second;
     return ChoosePrecisions(PrecisionPolicy(), input, CostsWithQuickPrompts());
   };
-  // The answer leaves three quarters of the time, of which prompts may take two
-  // fifths: at 0.5 ms a row that is 600 rows a second.
-  EXPECT_EQ(choose(590), (std::vector<int>{8, 8, 8}));
-  EXPECT_EQ(choose(610), (std::vector<int>{8, 4, 4}));
+  // Between two tokens there is time for 32 rows, 16 ms, beside the answer's 10
+  // ms. Two fifths of all time are enough for 492 rows a second.
+  EXPECT_EQ(choose(485), (std::vector<int>{8, 8, 8}));
+  EXPECT_EQ(choose(500), (std::vector<int>{8, 4, 4}));
   // No precision leaves enough: the quickest, of which 4 bits are the highest.
   EXPECT_EQ(choose(1e6), (std::vector<int>{8, 4, 4}));
   demands[1].min_bits = 6;
-  EXPECT_EQ(choose(610), (std::vector<int>{8, 6, 4}));
+  EXPECT_EQ(choose(500), (std::vector<int>{8, 6, 4}));
   demands[2].first_token_in = absl::InfiniteDuration();
-  EXPECT_EQ(choose(610), (std::vector<int>{8, 6, 8})) << "asks for no latency";
+  EXPECT_EQ(choose(500), (std::vector<int>{8, 6, 8})) << "asks for no latency";
+}
+
+TEST(PrecisionPolicyTest, AnswersMakeRoomWherePromptsCannot) {
+  StepCostModel costs;
+  for (int bits = 3; bits <= 8; ++bits) {
+    for (const int rows : {1, 16}) {
+      costs.Measure({Phase::kDecode, bits, rows}, 2 * bits * kMs);
+    }
+    for (const int rows : {32, kChunk}) {
+      costs.Measure({Phase::kPrefill, bits, rows}, rows * 0.25 * kMs);
+    }
+  }
+  std::vector<PrecisionDemand> demands(2, Automatic());
+  demands[0].token_every = 40 * kMs;
+  demands[1].prompt_rows_left = kChunk;
+  demands[1].first_token_in = 10000 * kMs;
+  const auto choose = [&](double prompt_rows_per_second) {
+    PolicyInput input;
+    input.demands = demands;
+    input.num_running = 2;
+    input.prefill_chunk_tokens = kChunk;
+    input.recent.prompt_rows_per_second = prompt_rows_per_second;
+    return ChoosePrecisions(PrecisionPolicy(), input, costs)[0];
+  };
+  // A row takes 0.25 ms and its part of the answer's: 16 ms for 64 rows at 8
+  // bits, 14 for 96 at 7, 10 for 96 at 5.
+  EXPECT_EQ(choose(790), 8);
+  EXPECT_EQ(choose(810), 7);
+  EXPECT_EQ(choose(1100), 5);
+  EXPECT_EQ(choose(1e6), 3);
+  demands[0].min_bits = 6;
+  EXPECT_EQ(choose(1e6), 6);
 }
 
 TEST(PrecisionPolicyTest, WhoAsksForNothingYieldsAtLast) {
