@@ -232,8 +232,7 @@ Rung Forecast::Evaluate(std::vector<int> bits) const {
   return rung;
 }
 
-Forecast::PromptRoom Forecast::RoomFor(
-    std::span<const int> answer_bits) const {
+Forecast::PromptRoom Forecast::RoomFor(std::span<const int> answer_bits) const {
   const absl::Duration step = DecodeStepTime(answer_bits, 1);
   PromptPace pace(costs_, step, TokenBudget(), chunk_tokens_);
   const auto busy = [&](int level) {
