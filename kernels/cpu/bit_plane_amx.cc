@@ -24,11 +24,13 @@ namespace {
 // of 16 rows and chunk a slice of low and one of high bytes, then the groups'
 // scales [scale_blocks][16].
 
+constexpr int kXChunkSlices = 2;
+
 // From so many rows on, 16 rows of AMX cost less than that many of vpdpwssd.
 ANYPREC_INLINE int MinAmxRows(const PackedWeights& weights) {
   return weights.precision <= kByteTableBits ? 5 : 7;
 }
-constexpr int kXChunkSlices = 2;
+
 // Groups that share one decoding; their sums stay in the first-level cache.
 constexpr int kBatchGroups = 4;
 
@@ -139,12 +141,7 @@ struct ByteTables {
   template <int kTiles>
   static void Multiply(const uint8_t* w, size_t w_stride, const uint8_t* x,
                        int chunks, __m512 scale, float* totals) {
-    _tile_zero(0);
-    _tile_zero(1);
-    if constexpr (kTiles == 2) {
-      _tile_zero(2);
-      _tile_zero(3);
-    }
+    ZeroSums<kTiles, 2>();
     for (int chunk = 0; chunk < chunks; ++chunk) {
       _tile_loadd(4, w, kVectorBytes);
       _tile_loadd(6, x, kVectorBytes);
@@ -160,12 +157,7 @@ struct ByteTables {
       x += kXChunkSlices * kSliceBytes;
     }
     alignas(64) int32_t sums[kTiles][2][kTileSums];
-    _tile_stored(0, sums[0][0], kVectorBytes);
-    _tile_stored(1, sums[0][1], kVectorBytes);
-    if constexpr (kTiles == 2) {
-      _tile_stored(2, sums[1][0], kVectorBytes);
-      _tile_stored(3, sums[1][1], kVectorBytes);
-    }
+    StoreSums<kTiles, 2>(sums[0][0], 2 * kTileSums);
     for (int t = 0; t < kTiles; ++t) {
       const auto sum = [&](int i) __attribute__((always_inline)) {
         return _mm512_add_epi32(
@@ -203,10 +195,7 @@ struct WordTables {
   template <int kTiles>
   static void Multiply(const uint8_t* w, size_t, const uint8_t* x, int chunks,
                        __m512 scale, float* totals) {
-    _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
+    ZeroSums<2, 2>();
     for (int chunk = 0; chunk < chunks; ++chunk) {
       _tile_loadd(4, w, kVectorBytes);
       _tile_loadd(6, x, kVectorBytes);
@@ -220,10 +209,7 @@ struct WordTables {
       x += kXChunkSlices * kSliceBytes;
     }
     alignas(64) int32_t sums[4][kTileSums];
-    _tile_stored(0, sums[0], kVectorBytes);
-    _tile_stored(1, sums[1], kVectorBytes);
-    _tile_stored(2, sums[2], kVectorBytes);
-    _tile_stored(3, sums[3], kVectorBytes);
+    StoreSums<2, 2>(sums[0], 2 * kTileSums);
     const auto sum = [&](int i) __attribute__((always_inline)) {
       const __m512i middle = _mm512_add_epi32(_mm512_load_si512(sums[1] + i),
                                               _mm512_load_si512(sums[2] + i));

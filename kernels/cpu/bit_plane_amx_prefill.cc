@@ -45,26 +45,6 @@ ANYPREC_INLINE void MultiplySlices(const TileProduct& product) {
   }
 }
 
-template <int kTiles, int kGroups>
-ANYPREC_INLINE void ZeroSums() {
-  _tile_zero(0);
-  if constexpr (kGroups == 2) _tile_zero(1);
-  if constexpr (kTiles == 2) _tile_zero(2);
-  if constexpr (kTiles + kGroups == 4) _tile_zero(3);
-}
-
-// The sums of the second group lie kTileSums after those of the first, those of
-// the second tile `stride` after those of the first.
-template <int kTiles, int kGroups, typename Sum>
-ANYPREC_INLINE void StoreSums(Sum* sums, int stride) {
-  _tile_stored(0, sums, kVectorBytes);
-  if constexpr (kGroups == 2) _tile_stored(1, sums + kTileSums, kVectorBytes);
-  if constexpr (kTiles == 2) _tile_stored(2, sums + stride, kVectorBytes);
-  if constexpr (kTiles + kGroups == 4) {
-    _tile_stored(3, sums + stride + kTileSums, kVectorBytes);
-  }
-}
-
 // From the sums of a tile to those of the next: see TileProduct.
 constexpr int kTileStride = kMaxGroups * kTileSums;
 

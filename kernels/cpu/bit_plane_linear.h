@@ -10,10 +10,11 @@
 // activations, exactly but for the rounding of fp32 sums. kInt16 rounds
 // centroids to multiples of 1/4096 of the row's largest, up to 5 bits of 1/96
 // to 1/127 of it, and activations to multiples of some 1/1000 of a block's mean
-// magnitude: 3e-4 (RMS) of the result for Gaussian data, up to 5 bits 8e-3.
-// Prefill rows in kInt16 mode are computed as the machine does it fastest: with
-// AVX-512 up to 4 bits with activations in int8, 1/127 of the largest of 64, or
-// with AMX of 192; above with AMX in bfloat16 with fp32 sums; else in int16.
+// magnitude: 3e-4 (RMS) of the result for Gaussian data, up to 5 bits 3e-3 to
+// 6e-3. Prefill rows in kInt16 mode are computed as the machine does it
+// fastest: with AVX-512 up to 4 bits with activations in int8, 1/127 of the
+// largest of 64, or with AMX of 192; above with AMX in bfloat16 with fp32 sums;
+// else in int16.
 #ifndef ANYPREC_KERNELS_CPU_BIT_PLANE_LINEAR_H_
 #define ANYPREC_KERNELS_CPU_BIT_PLANE_LINEAR_H_
 

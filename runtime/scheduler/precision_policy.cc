@@ -252,8 +252,21 @@ Forecast::PromptRoom Forecast::RoomFor(std::span<const int> answer_bits) const {
     least = std::min(least, part);
   }
   int level = kMaxBits;
-  while (level > lowest && busy(level) > (1 + kLeastGain) * least) --level;
+  while (busy(level) > (1 + kLeastGain) * least) --level;
   return {level, busy(level)};
+}
+
+// Takes a bit from each of those that `who(i)` names; false where none has one.
+template <typename Who>
+bool Lower(std::span<const PrecisionDemand> demands, const Who& who,
+           std::vector<int>& bits) {
+  bool lowered = false;
+  for (size_t i = 0; i < demands.size(); ++i) {
+    if (!who(i) || bits[i] <= demands[i].min_bits) continue;
+    --bits[i];
+    lowered = true;
+  }
+  return lowered;
 }
 
 // Comes down from `top`: at each rung `who(rung, i)` says whose bits go lower.
@@ -265,11 +278,8 @@ Rung Descend(const Forecast& forecast, std::span<const PrecisionDemand> demands,
   Rung rung = top;
   while (!rung.broken.empty()) {
     std::vector<int> bits = rung.bits;
-    for (size_t i = 0; i < demands.size(); ++i) {
-      if (!who(rung, i)) continue;
-      bits[i] = std::max(demands[i].min_bits, bits[i] - 1);
-    }
-    if (bits == rung.bits) break;
+    const auto named = [&](size_t i) { return who(rung, i); };
+    if (!Lower(demands, named, bits)) break;
     rung = forecast.Evaluate(std::move(bits));
     if (rung.BetterThan(best)) best = rung;
   }
@@ -281,6 +291,26 @@ std::vector<int> Ceilings(std::span<const PrecisionDemand> demands) {
   bits.reserve(demands.size());
   for (const PrecisionDemand& demand : demands) bits.push_back(demand.max_bits);
   return bits;
+}
+
+// Leaves room for a burst beside the prompts that go on coming. They give up
+// bits first, then all that ask for latency together.
+void MakeRoom(const Forecast& forecast,
+              std::span<const PrecisionDemand> demands,
+              std::vector<int>& bits) {
+  const auto asks = [&](size_t i) { return AsksForLatency(demands[i]); };
+  Forecast::PromptRoom room = forecast.RoomFor(bits);
+  std::vector<int> lower = bits;
+  while (room.busy > kBusy && Lower(demands, asks, lower)) {
+    const Forecast::PromptRoom more = forecast.RoomFor(lower);
+    if (more.busy >= room.busy) continue;
+    room = more;
+    bits = lower;
+  }
+  for (size_t i = 0; i < demands.size(); ++i) {
+    if (demands[i].prompt_rows_left == 0 || !asks(i)) continue;
+    bits[i] = std::max(demands[i].min_bits, std::min(bits[i], room.level));
+  }
 }
 
 std::vector<int> ChooseForSlo(const PolicyInput& input,
@@ -311,27 +341,7 @@ std::vector<int> ChooseForSlo(const PolicyInput& input,
       })) {
     return std::move(best.bits);
   }
-  // Prompts give up bits first, then answers.
-  Forecast::PromptRoom room = forecast.RoomFor(best.bits);
-  for (std::vector<int> bits = best.bits; room.busy > kBusy;) {
-    const std::vector<int> before = bits;
-    for (size_t i = 0; i < demands.size(); ++i) {
-      if (AsksForLatency(demands[i])) {
-        bits[i] = std::max(demands[i].min_bits, bits[i] - 1);
-      }
-    }
-    if (bits == before) break;
-    const Forecast::PromptRoom more = forecast.RoomFor(bits);
-    if (more.busy >= room.busy) continue;
-    room = more;
-    best.bits = bits;
-  }
-  for (size_t i = 0; i < demands.size(); ++i) {
-    const PrecisionDemand& demand = demands[i];
-    if (demand.prompt_rows_left == 0 || !AsksForLatency(demand)) continue;
-    best.bits[i] =
-        std::max(demand.min_bits, std::min(best.bits[i], room.level));
-  }
+  MakeRoom(forecast, demands, best.bits);
   return std::move(best.bits);
 }
 

@@ -259,9 +259,9 @@ bool Scheduler::HasBlocks(const Sequence& sequence) const {
          static_cast<int>(sequence.blocks.size());
 }
 
-// Prompt rows that the next step has time for: all that are allowed, or fewer,
-// so that no decoding sequence gets its next token late. None only where some
-// sequence decodes in it.
+// Prompt rows of the next step: all that are allowed, or fewer, so that no
+// decoding sequence gets its next token late, and rows cost least (PromptPace).
+// None only where some sequence decodes in it.
 int Scheduler::ChunkBudget(absl::Time now) const {
   const auto prompt =
       std::find_if(running_.begin(), running_.end(),
@@ -312,7 +312,7 @@ std::vector<SequenceStep> Scheduler::SelectRows(absl::Time now) const {
   std::vector<SequenceStep> steps;
   steps.reserve(running_.size());
   int row_budget = ChunkBudget(now);
-  const bool short_of_time = row_budget < options_.prefill_chunk_tokens;
+  const bool small_chunk = row_budget < options_.prefill_chunk_tokens;
   int chunk_bits = 0;  // of its first rows
   int logit_budget = options_.max_prompt_logit_rows;
   for (Sequence* const sequence : running_) {
@@ -323,10 +323,10 @@ std::vector<SequenceStep> Scheduler::SelectRows(absl::Time now) const {
     }
     const SequenceStep step = ChunkStep(*sequence, row_budget, logit_budget);
     if (step.rows == 0) continue;
-    // Another precision would cost as much again as a few rows do, for which
-    // the chunk has no time.
+    // Another precision would cost as much again as a few rows do, which a
+    // small chunk has no time for, or is to save.
     if (chunk_bits == 0) chunk_bits = step.bits;
-    if (short_of_time && step.bits != chunk_bits) continue;
+    if (small_chunk && step.bits != chunk_bits) continue;
     row_budget -= step.rows;
     if (sequence->request.prompt_logprobs) logit_budget -= step.num_logits;
     steps.push_back(step);

@@ -119,7 +119,8 @@ std::vector<int> Runs(int k, int columns) {
 // fp32: k roundings of sums no larger than sum |w x|.
 // int16: centroids are off by half of largest / 4096, up to 5 bits by half of
 // largest / 96; activations of a scale block by half of the scale, which is the
-// block's sum of magnitudes / 523000 or its largest / 32767. Prefill may instead
+// block's sum of magnitudes / 523000 or its largest / 32767. Prefill may
+// instead
 //   - round both to bfloat16, whose relative error is 2^-9, on top of the
 //     rounding of centroids, or
 //   - up to 4 bits, round the activations of 64 columns, with AMX of 192 within

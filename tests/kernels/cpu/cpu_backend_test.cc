@@ -31,8 +31,8 @@ std::vector<BackendUnderTest> AllCpuBackends() {
         // 1e-2 from bytes and bfloat16; the largest of thousands of outputs is
         // four times that.
         backend.bit_plane_tolerance = [isa](int precision, Phase phase) {
-          const bool coarse = precision <= 5 || (phase == Phase::kPrefill &&
-                                                 isa == Isa::kAvx512);
+          const bool coarse = precision <= 5 ||
+                              (phase == Phase::kPrefill && isa == Isa::kAvx512);
           return coarse ? 4e-2 : 3e-3;
         };
         // Activations of 16 bits.

@@ -289,6 +289,18 @@ TEST(PrecisionPolicyTest, AnAnswerThatCannotBeInTimeDoesNotLowerPrompts) {
   EXPECT_EQ(bits[2], 8);
 }
 
+// Of running sequences, where so many rows of prompts came a second of late.
+std::vector<int> ChooseBeside(double prompt_rows_per_second,
+                              std::span<const PrecisionDemand> demands,
+                              const StepCostModel& costs) {
+  PolicyInput input;
+  input.demands = demands;
+  input.num_running = static_cast<int>(demands.size());
+  input.prefill_chunk_tokens = kChunk;
+  input.recent.prompt_rows_per_second = prompt_rows_per_second;
+  return ChoosePrecisions(PrecisionPolicy(), input, costs);
+}
+
 TEST(PrecisionPolicyTest, PromptsAloneComeDownWhereTheyLeaveNoRoomForABurst) {
   std::vector<PrecisionDemand> demands(3, Automatic());
   demands[0].token_every = 40 * kMs;
@@ -297,12 +309,8 @@ TEST(PrecisionPolicyTest, PromptsAloneComeDownWhereTheyLeaveNoRoomForABurst) {
     demands[i].first_token_in = 10000 * kMs;
   }
   const auto choose = [&](double prompt_rows_per_second) {
-    PolicyInput input;
-    input.demands = demands;
-    input.num_running = 3;
-    input.prefill_chunk_tokens = kChunk;
-    input.recent.prompt_rows_per_second = prompt_rows_per_second;
-    return ChoosePrecisions(PrecisionPolicy(), input, CostsWithQuickPrompts());
+    return ChooseBeside(prompt_rows_per_second, demands,
+                        CostsWithQuickPrompts());
   };
   // Between two tokens there is time for 32 rows, 16 ms, beside the answer's 10
   // ms. Two fifths of all time are enough for 492 rows a second.
@@ -331,12 +339,7 @@ TEST(PrecisionPolicyTest, AnswersMakeRoomWherePromptsCannot) {
   demands[1].prompt_rows_left = kChunk;
   demands[1].first_token_in = 10000 * kMs;
   const auto choose = [&](double prompt_rows_per_second) {
-    PolicyInput input;
-    input.demands = demands;
-    input.num_running = 2;
-    input.prefill_chunk_tokens = kChunk;
-    input.recent.prompt_rows_per_second = prompt_rows_per_second;
-    return ChoosePrecisions(PrecisionPolicy(), input, costs)[0];
+    return ChooseBeside(prompt_rows_per_second, demands, costs)[0];
   };
   // A row takes 0.25 ms and its part of the answer's: 16 ms for 64 rows at 8
   // bits, 14 for 96 at 7, 10 for 96 at 5.
