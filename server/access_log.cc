@@ -28,11 +28,13 @@ void AppendBits(absl::string_view name, const BitsHistogram& tokens,
 
 }  // namespace
 
-std::string AccessLogLine(absl::string_view id, absl::string_view rpc,
-                          const absl::Status& status,
+std::string AccessLogLine(const AccessedCall& call, const absl::Status& status,
                           const RequestStats& stats) {
-  std::string line =
-      absl::StrCat(id, " ", rpc, " ", absl::StatusCodeToString(status.code()));
+  std::string line = absl::StrCat(call.id, " ", call.rpc, " ",
+                                  absl::StatusCodeToString(status.code()));
+  if (!call.traceparent.empty()) {
+    absl::StrAppend(&line, " traceparent=", call.traceparent);
+  }
   if (!status.ok()) {
     // Escaped: a message may quote what a client sent.
     absl::StrAppend(
@@ -59,10 +61,10 @@ std::string AccessLogLine(absl::string_view id, absl::string_view rpc,
   return line;
 }
 
-void LogAccess(absl::string_view id, absl::string_view rpc,
-               const absl::Status& status, const RequestStats& stats) {
+void LogAccess(const AccessedCall& call, const absl::Status& status,
+               const RequestStats& stats) {
   if (!spdlog::should_log(spdlog::level::info)) return;
-  spdlog::info("{}", AccessLogLine(id, rpc, status, stats));
+  spdlog::info("{}", AccessLogLine(call, status, stats));
 }
 
 }  // namespace anyprec

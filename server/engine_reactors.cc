@@ -52,7 +52,8 @@ class EngineReactor
     for (const anyprec::Finish& finish : streams().finishes()) {
       call_.metrics.ObserveFinish(request(), finish);
     }
-    LogAccess(request().id, rpc_, streams().status(), streams().stats());
+    LogAccess({request().id, rpc_, call_.traceparent}, streams().status(),
+              streams().stats());
     return ToGrpcStatus(streams().status());
   }
 

@@ -10,6 +10,7 @@
 #include <grpcpp/support/server_callback.h>
 
 #include <memory>
+#include <string>
 
 #include "anyprec/v1/inference_service.pb.h"
 #include "server/delivery_thread.h"
@@ -23,6 +24,7 @@ namespace anyprec {
 // The submitted work of one call.
 struct EngineCall {
   Request request;  // as it was submitted
+  std::string traceparent;
   std::unique_ptr<SampleStreams> streams;
   const ServedModel& model;  // this and the next two outlive the call
   DeliveryThread& delivery;

@@ -18,6 +18,7 @@
 #include "server/sample_streams.h"
 #include "server/stats_conversion.h"
 #include "server/status_conversion.h"
+#include "server/trace_context.h"
 
 namespace anyprec {
 namespace {
@@ -101,8 +102,8 @@ auto InferenceService::Plan(const PlanFunction& plan) {
   return made;
 }
 
-absl::StatusOr<EngineCall> InferenceService::Submit(Request request,
-                                                    int samples) {
+absl::StatusOr<EngineCall> InferenceService::Submit(
+    const grpc::CallbackServerContext& context, Request request, int samples) {
   request.id = NewRequestId();
   if (!request.sampling.seed.has_value()) {
     request.sampling.seed = absl::Uniform<uint64_t>(absl::BitGen());
@@ -115,9 +116,13 @@ absl::StatusOr<EngineCall> InferenceService::Submit(Request request,
     return EngineViolation(streams.status());
   }
   RETURN_IF_ERROR(streams.status());
-  return EngineCall{std::move(request), *std::move(streams),
-                    serving_->model,    delivery_,
-                    metrics_,           open_calls_.Enter()};
+  return EngineCall{.request = std::move(request),
+                    .traceparent = TraceParentOf(context),
+                    .streams = *std::move(streams),
+                    .model = serving_->model,
+                    .delivery = delivery_,
+                    .metrics = metrics_,
+                    .open = open_calls_.Enter()};
 }
 
 absl::StatusOr<grpc::ServerWriteReactor<v1::GenerateResponse>*>
@@ -129,7 +134,8 @@ InferenceService::TryGenerate(const grpc::CallbackServerContext& context,
                                            absl::Now(), RpcDeadline(context),
                                            /*field_prefix=*/"", admit);
                    }));
-  ASSIGN_OR_RETURN(EngineCall call, Submit(std::move(plan.request), plan.n));
+  ASSIGN_OR_RETURN(EngineCall call,
+                   Submit(context, std::move(plan.request), plan.n));
   return NewGenerateReactor(std::move(call), plan.echo);
 }
 
@@ -144,7 +150,8 @@ absl::StatusOr<grpc::ServerUnaryReactor*> InferenceService::TryGenerateUnary(
                          RpcDeadline(context), kUnaryPrefix, admit);
                    }));
   RETURN_IF_ERROR(CheckUnarySize(plan, kUnaryPrefix));
-  ASSIGN_OR_RETURN(EngineCall call, Submit(std::move(plan.request), plan.n));
+  ASSIGN_OR_RETURN(EngineCall call,
+                   Submit(context, std::move(plan.request), plan.n));
   return NewGenerateUnaryReactor(std::move(call), plan.echo, response);
 }
 
@@ -156,7 +163,8 @@ absl::StatusOr<grpc::ServerUnaryReactor*> InferenceService::TryScore(
                      return PlanScore(request, serving_->model, absl::Now(),
                                       RpcDeadline(context), admit);
                    }));
-  ASSIGN_OR_RETURN(EngineCall call, Submit(std::move(plan.request), 1));
+  ASSIGN_OR_RETURN(EngineCall call,
+                   Submit(context, std::move(plan.request), 1));
   return NewScoreReactor(std::move(call), plan.context_tokens, response);
 }
 
@@ -164,7 +172,7 @@ grpc::ServerWriteReactor<v1::GenerateResponse>* InferenceService::Generate(
     grpc::CallbackServerContext* context, const v1::GenerateRequest* request) {
   const auto reactor = TryGenerate(*context, *request);
   if (reactor.ok()) return *reactor;
-  return new RefusedStream(Refuse("Generate", reactor.status()));
+  return new RefusedStream(Refuse(*context, "Generate", reactor.status()));
 }
 
 grpc::ServerUnaryReactor* InferenceService::GenerateUnary(
@@ -173,7 +181,8 @@ grpc::ServerUnaryReactor* InferenceService::GenerateUnary(
     v1::GenerateUnaryResponse* response) {
   const auto reactor = TryGenerateUnary(*context, *request, response);
   if (reactor.ok()) return *reactor;
-  return FinishUnary(context, Refuse("GenerateUnary", reactor.status()));
+  return FinishUnary(context,
+                     Refuse(*context, "GenerateUnary", reactor.status()));
 }
 
 grpc::ServerUnaryReactor* InferenceService::Score(
@@ -181,7 +190,7 @@ grpc::ServerUnaryReactor* InferenceService::Score(
     v1::ScoreResponse* response) {
   const auto reactor = TryScore(*context, *request, response);
   if (reactor.ok()) return *reactor;
-  return FinishUnary(context, Refuse("Score", reactor.status()));
+  return FinishUnary(context, Refuse(*context, "Score", reactor.status()));
 }
 
 grpc::ServerUnaryReactor* InferenceService::Tokenize(
@@ -211,10 +220,13 @@ grpc::ServerUnaryReactor* InferenceService::GetModel(
   return FinishUnary(context, grpc::Status::OK);
 }
 
-grpc::Status InferenceService::Refuse(const char* rpc,
-                                      const absl::Status& status) {
+grpc::Status InferenceService::Refuse(
+    const grpc::CallbackServerContext& context, const char* rpc,
+    const absl::Status& status) {
   metrics_.ObserveRefusal(status);
-  LogAccess(NewRequestId(), rpc, status, RequestStats());
+  const std::string id = NewRequestId();
+  const std::string traceparent = TraceParentOf(context);
+  LogAccess({id, rpc, traceparent}, status, RequestStats());
   return ToGrpcStatus(status);
 }
 

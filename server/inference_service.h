@@ -76,7 +76,8 @@ class InferenceService final : public v1::InferenceService::CallbackService {
   absl::Status Admit(AdmissionQuery query, size_t text_bytes) const;
   template <typename PlanFunction>
   auto Plan(const PlanFunction& plan);
-  absl::StatusOr<EngineCall> Submit(Request request, int samples);
+  absl::StatusOr<EngineCall> Submit(const grpc::CallbackServerContext& context,
+                                    Request request, int samples);
 
   // What the RPCs of these names do, but for refusals.
   absl::StatusOr<grpc::ServerWriteReactor<v1::GenerateResponse>*> TryGenerate(
@@ -91,7 +92,8 @@ class InferenceService final : public v1::InferenceService::CallbackService {
       const v1::ScoreRequest& request, v1::ScoreResponse* response);
 
   // Says in the log and to the client why a request did not reach the engine.
-  grpc::Status Refuse(const char* rpc, const absl::Status& status);
+  grpc::Status Refuse(const grpc::CallbackServerContext& context,
+                      const char* rpc, const absl::Status& status);
   std::string NewRequestId();
 
   Metrics& metrics_;

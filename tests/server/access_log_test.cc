@@ -19,19 +19,26 @@ TEST(AccessLogTest, LineHoldsTokensBitsAndTimes) {
   stats.tokens_by_bits[8] = 1;
   stats.prompt_tokens_by_bits[3] = 8;
   stats.prompt_tokens_by_bits[4] = 4;
-  EXPECT_EQ(AccessLogLine("r17", "Generate", absl::OkStatus(), stats),
+  EXPECT_EQ(AccessLogLine({"r17", "Generate", ""}, absl::OkStatus(), stats),
             "r17 Generate OK prompt=12 cached=0 prompt_bits=3:8,4:4 "
             "completion=5 bits=3:4,8:1 queue=0.1ms "
             "ttft=12.0ms tpot=3.10ms total=24.0ms");
 }
 
 TEST(AccessLogTest, ARefusalHasNoTimes) {
-  EXPECT_EQ(AccessLogLine("r1", "Score", absl::UnavailableError("loading"), {}),
-            "r1 Score UNAVAILABLE \"loading\"");
+  EXPECT_EQ(
+      AccessLogLine({"r1", "Score", ""}, absl::UnavailableError("loading"), {}),
+      "r1 Score UNAVAILABLE \"loading\"");
+}
+
+TEST(AccessLogTest, SaysOfWhichTraceACallIs) {
+  EXPECT_EQ(AccessLogLine({"r1", "Score", "00-af-b7-01"},
+                          absl::UnavailableError("loading"), {}),
+            "r1 Score UNAVAILABLE traceparent=00-af-b7-01 \"loading\"");
 }
 
 TEST(AccessLogTest, WhatAClientSentCannotForgeALine) {
-  EXPECT_EQ(AccessLogLine("r1", "Score",
+  EXPECT_EQ(AccessLogLine({"r1", "Score", ""},
                           absl::InvalidArgumentError("role is \"x\ny\""), {}),
             "r1 Score INVALID_ARGUMENT \"role is \\\"x\\ny\\\"\"");
 }

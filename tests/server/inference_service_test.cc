@@ -5,8 +5,11 @@
 #include <gmock/gmock.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
+#include <spdlog/sinks/ostream_sink.h>
+#include <spdlog/spdlog.h>
 
 #include <memory>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -20,6 +23,7 @@ namespace anyprec {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 Chunk TextChunk(const std::string& text, int bits) {
   Chunk chunk;
@@ -128,6 +132,36 @@ TEST_F(InferenceServiceTest, TextStreamsAsItIsGenerated) {
   EXPECT_EQ(response.finish().reason(), v1::FINISH_REASON_STOP);
   EXPECT_FALSE(reader->Read(&response));
   EXPECT_TRUE(reader->Finish().ok());
+}
+
+TEST_F(InferenceServiceTest, TheLogNamesTheCallersTrace) {
+  const std::string parent =
+      "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+  std::ostringstream log;
+  const auto logger = spdlog::default_logger();
+  spdlog::set_default_logger(std::make_shared<spdlog::logger>(
+      "test", std::make_shared<spdlog::sinks::ostream_sink_mt>(log)));
+  Start();
+  const auto answer = [&](const absl::Status& admitted) {
+    engine_.AdmitWith(admitted);
+    grpc::ClientContext context;
+    context.AddMetadata("traceparent", parent);
+    const auto reader = stub_->Generate(&context, TextRequest("hi"));
+    if (admitted.ok()) {
+      engine_.WaitForRequest(0);
+      engine_.Emit(0, StopChunk());
+    }
+    v1::GenerateResponse response;
+    while (reader->Read(&response)) {
+    }
+    reader->Finish();
+  };
+  answer(absl::OkStatus());
+  answer(absl::UnavailableError("draining"));
+  spdlog::set_default_logger(logger);
+  EXPECT_THAT(log.str(), HasSubstr("Generate OK traceparent=" + parent));
+  EXPECT_THAT(log.str(),
+              HasSubstr("Generate UNAVAILABLE traceparent=" + parent));
 }
 
 TEST_F(InferenceServiceTest, AManyPieceAnswerArrivesWholeAndInOrder) {
