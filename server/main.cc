@@ -180,8 +180,9 @@ absl::StatusOr<std::unique_ptr<Engine>> CreateEngine(
     LoadedModel& loaded) {
   std::optional<StepCostCache> cache;
   if (!step_cost_folder.empty()) {
-    cache.emplace(step_cost_folder, StepCostKey(loaded.name, *loaded.model,
-                                                loaded.backend->name()));
+    cache.emplace(step_cost_folder,
+                  StepCostKey(loaded.name, *loaded.model,
+                              loaded.backend->name(), options));
     ReadStepCosts(*cache, options);
   }
   const bool measures =

@@ -124,7 +124,9 @@ FlagSet ServerFlags(ServerOptions& options) {
             "Requests that may wait; more are refused.");
   flags.Add("max_queue_time", &options.max_queue_time,
             "Seconds of predicted work before a new request's first token; a "
-            "request that finds more is refused, and told when to come back.");
+            "request that finds more is refused, and told when to come back. "
+            "Those of higher priority that come after it go first all the "
+            "same.");
   flags.Add("max_context", &options.max_context,
             "Tokens of prompt and answer together; 0 takes the model's.");
   flags.Add("prefill_chunk", &options.prefill_chunk,
@@ -157,8 +159,8 @@ FlagSet ServerFlags(ServerOptions& options) {
       "precision predicts; 0 learns from the first requests instead.");
   flags.Add("step_cost_cache", &options.step_cost_cache,
             "Folder that keeps what warm_up measured, for the next start with "
-            "this model, device and number of threads, which then measures "
-            "nothing; empty keeps nothing.");
+            "this model, device, number of threads, warm_up, max_sequences and "
+            "prefill_chunk, which then measures nothing; empty keeps nothing.");
   flags.Add("drain_timeout", &options.drain_timeout,
             "Seconds that running requests have to end after SIGTERM.");
   flags.Add("log_level", &options.log_level,

@@ -1,13 +1,16 @@
 #include "server/step_cost_cache.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <span>
 #include <system_error>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
+#include "absl/time/time.h"
 #include "kernels/status_macros.h"
 #include "runtime/format/crc32c.h"
 #include "runtime/format/file_writer.h"
@@ -30,10 +33,14 @@ std::string ProcessorName() {
 }  // namespace
 
 std::string StepCostKey(absl::string_view model_name, const LlamaModel& model,
-                        absl::string_view backend_name) {
+                        absl::string_view backend_name,
+                        const EngineOptions& options) {
   return absl::StrCat(model_name, ", ", model.WeightBytesResident(),
                       " bytes at ", model.seed_bits(), " to ", model.max_bits(),
-                      " bits, on ", backend_name, ", ", ProcessorName());
+                      " bits, on ", backend_name, ", ", ProcessorName(),
+                      ", measured for ", absl::FormatDuration(options.warm_up),
+                      ", up to ", options.max_sequences, " sequences and ",
+                      options.prefill_chunk_tokens, " prompt tokens in a step");
 }
 
 StepCostCache::StepCostCache(const std::string& folder, const std::string& key)
@@ -53,6 +60,17 @@ absl::StatusOr<StepCostModel> StepCostCache::Read() const {
 
 absl::Status StepCostCache::Write(const StepCostModel& costs,
                                   int kv_tokens) const {
+  for (const Phase phase : {Phase::kDecode, Phase::kPrefill}) {
+    const std::vector<StepCostPoint> points = costs.Points();
+    if (std::any_of(points.begin(), points.end(), [phase](const auto& point) {
+          return point.phase == phase;
+        })) {
+      continue;
+    }
+    return absl::FailedPreconditionError(
+        absl::StrCat("there was no time to measure a ",
+                     phase == Phase::kDecode ? "decode" : "prefill", " step"));
+  }
   const std::filesystem::path folder =
       std::filesystem::path(path_).parent_path();
   std::error_code error;

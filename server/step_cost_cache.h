@@ -1,5 +1,5 @@
-// Step times of earlier starts: one file for each model, device and number of
-// threads, in the form of runtime/scheduler/step_cost_table.h.
+// Step times of earlier starts: one file for each model, device, number of
+// threads and sweep, in the form of runtime/scheduler/step_cost_table.h.
 //
 // Nothing depends on a file: one that is missing, damaged or of something else
 // is measured anew, and one that cannot be written is a warning.
@@ -11,15 +11,18 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "runtime/engine/engine.h"
 #include "runtime/model/llama_model.h"
 #include "runtime/scheduler/step_cost_table.h"
 
 namespace anyprec {
 
 // What step times depend on: the model, its precisions, the backend with its
-// threads and instruction set, and the machine's processor.
+// threads and instruction set, and the machine's processor; and what of them is
+// measured: the steps that `options` allow, as far as there was time.
 std::string StepCostKey(absl::string_view model_name, const LlamaModel& model,
-                        absl::string_view backend_name);
+                        absl::string_view backend_name,
+                        const EngineOptions& options);
 
 class StepCostCache {
  public:
@@ -31,6 +34,7 @@ class StepCostCache {
   absl::StatusOr<StepCostModel> Read() const;
 
   // Makes the folder where there is none. Replaces the file as a whole.
+  // FAILED_PRECONDITION where `costs` lack a phase.
   absl::Status Write(const StepCostModel& costs, int kv_tokens) const;
 
   const std::string& path() const { return path_; }

@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
+#include "kernels/reference/reference_backend.h"
 
 namespace anyprec {
 namespace {
@@ -30,6 +31,20 @@ TEST(StepCostCacheTest, ReadsWhatItWrote) {
   ASSERT_TRUE(costs.ok()) << costs.status();
   EXPECT_EQ(costs->Predict({Phase::kDecode, 8, 1}), absl::Milliseconds(5));
   ASSERT_TRUE(cache.Write(SomeCosts(), 1000).ok()) << "it is there already";
+}
+
+TEST(StepCostCacheTest, AKeyIsOfASweepToo) {
+  const auto backend = CreateReferenceBackend();
+  const auto model =
+      LlamaModel::LoadCheckpoint("tests/testdata/tiny-llama", {}, *backend);
+  ASSERT_TRUE(model.ok()) << model.status();
+  const auto key = [&](const EngineOptions& options) {
+    return StepCostKey("tiny", **model, "reference", options);
+  };
+  EXPECT_EQ(key({}), key({}));
+  EXPECT_NE(key({}), key({.max_sequences = 1}));
+  EXPECT_NE(key({}), key({.prefill_chunk_tokens = 16}));
+  EXPECT_NE(key({}), key({.warm_up = absl::Seconds(1)}));
 }
 
 TEST(StepCostCacheTest, KeepsOneFileForEachKey) {
@@ -57,6 +72,16 @@ TEST(StepCostCacheTest, SaysWhatIsWrongWithAFile) {
   const absl::Status status = cache.Read().status();
   EXPECT_TRUE(absl::IsInvalidArgument(status));
   EXPECT_TRUE(absl::StrContains(status.message(), cache.path())) << status;
+}
+
+TEST(StepCostCacheTest, KeepsNothingThatItCouldNotRead) {
+  const StepCostCache cache(Folder("half"), "key");
+  StepCostModel costs;
+  costs.Measure({Phase::kDecode, 8, 1}, absl::Milliseconds(5));
+  const absl::Status status = cache.Write(costs, 1000);
+  EXPECT_TRUE(absl::IsFailedPrecondition(status));
+  EXPECT_TRUE(absl::StrContains(status.message(), "prefill")) << status;
+  EXPECT_TRUE(absl::IsNotFound(cache.Read().status()));
 }
 
 TEST(StepCostCacheTest, SaysWhereItCannotWrite) {
