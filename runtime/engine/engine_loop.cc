@@ -6,8 +6,19 @@
 #include "absl/strings/str_cat.h"
 #include "kernels/check.h"
 #include "kernels/status_macros.h"
+#include "runtime/scheduler/draft_windows.h"
 
 namespace anyprec {
+namespace {
+
+absl::Status CheckDeadline(absl::Time deadline, absl::Time now) {
+  if (deadline > now) return absl::OkStatus();
+  return absl::DeadlineExceededError(absl::StrCat(
+      "deadline: ", absl::FormatTime(deadline), ", needs a time to come"));
+}
+
+}  // namespace
+
 EngineLoop::EngineLoop(const EngineLoopOptions& options,
                        std::unique_ptr<ModelRunner> runner,
                        const Tokenizer* tokenizer, StepCostModel costs)
@@ -46,6 +57,7 @@ absl::Status EngineLoop::CheckOpen() const {
 
 absl::Status EngineLoop::Admit(const AdmissionQuery& query) {
   const absl::Time now = absl::Now();
+  RETURN_IF_ERROR(CheckDeadline(query.deadline, now));
   const std::lock_guard lock(mutex_);
   RETURN_IF_ERROR(CheckOpen());
   return admission_.Check(query, in_flight_, precision_limits_, now);
@@ -57,11 +69,7 @@ absl::StatusOr<std::unique_ptr<ResponseStream>> EngineLoop::Submit(
   RETURN_IF_ERROR(scheduler_.CheckFits(static_cast<int>(request.prompt.size()),
                                        request.stopping.max_tokens));
   const absl::Time now = absl::Now();
-  if (request.deadline <= now) {
-    return absl::DeadlineExceededError(
-        absl::StrCat("deadline: ", absl::FormatTime(request.deadline),
-                     ", needs a time to come"));
-  }
+  RETURN_IF_ERROR(CheckDeadline(request.deadline, now));
   const BitsRange bits = ResolveBits(
       request.precision, {options_.limits.min_bits, options_.limits.max_bits});
   const AdmissionQuery query = QueryFor(request, bits);
@@ -244,7 +252,7 @@ void EngineLoop::Deliver(const StepPlan& plan, const StepOutput& output) {
     if (step.num_logits == 0 && !step.takes_token) continue;
     NewTokens tokens = Take(step, output);
     if (!step.samples) continue;
-    CountTokens(step, static_cast<int>(tokens.size()));
+    CountTokens(step, tokens);
     sampled.push_back(std::move(tokens));
   }
   const absl::Time now = absl::Now();
@@ -301,12 +309,14 @@ void EngineLoop::CountStep(const StepPlan& plan) {
   }
 }
 
-void EngineLoop::CountTokens(const SequenceStep& step, int tokens) {
+void EngineLoop::CountTokens(const SequenceStep& step,
+                             const NewTokens& tokens) {
   if (step.drafts) return;
-  counts_.generated_tokens_by_bits[step.bits] += tokens;
+  counts_.generated_tokens_by_bits[step.bits] +=
+      static_cast<int64_t>(tokens.size());
   if (step.num_drafts == 0) return;
   counts_.draft_tokens += step.num_drafts;
-  counts_.accepted_draft_tokens += tokens - 1;
+  counts_.accepted_draft_tokens += AcceptedDrafts(step.sequence->draft, tokens);
 }
 
 void EngineLoop::Publish() {
@@ -323,7 +333,10 @@ void EngineLoop::Publish() {
   counts_.precision_limits = scheduler_.limits();
   const absl::Time now = absl::Now();
   std::shared_ptr<const StepCostModel> costs;
-  if (now - step_costs_time_ >= kStepCostsAge || generations_.empty()) {
+  const absl::Duration age = now - step_costs_time_;
+  // Negative where the clock was set back.
+  if (age >= kStepCostsAge || age < absl::ZeroDuration() ||
+      generations_.empty()) {
     costs = std::make_shared<const StepCostModel>(costs_);
     counts_.step_costs = costs;
     step_costs_time_ = now;

@@ -86,7 +86,7 @@ class EngineLoop {
   void End(Generations::iterator generation);
   absl::Status CheckOpen() const;
   void CountStep(const StepPlan& plan);
-  void CountTokens(const SequenceStep& step, int tokens);
+  void CountTokens(const SequenceStep& step, const NewTokens& tokens);
   void Publish();
 
   const EngineLoopOptions options_;

@@ -17,6 +17,12 @@ bool LeavesItToUs(const SpeculationSpec& spec) {
 
 }  // namespace
 
+int AcceptedDrafts(std::span<const TokenId> draft, const NewTokens& tokens) {
+  const auto [end, unused] =
+      std::mismatch(draft.begin(), draft.end(), tokens.begin(), tokens.end());
+  return static_cast<int>(end - draft.begin());
+}
+
 DraftWindows::DraftWindows(const DraftWindowOptions& options, BlockPool& pool,
                            const StepCostModel& costs)
     : options_(options), pool_(pool), costs_(costs) {}
@@ -95,8 +101,10 @@ void DraftWindows::OpenOne(Sequence& sequence, const DraftWindow& window,
 
 void DraftWindows::Close(Sequence& sequence, const NewTokens& tokens) {
   const int drafted = static_cast<int>(sequence.draft.size());
-  const int accepted = static_cast<int>(tokens.size()) - 1;
-  acceptance_.Add(sequence.draft_bits, drafted, accepted);
+  const int accepted = AcceptedDrafts(sequence.draft, tokens);
+  // Nothing is known of what was drafted beyond the answer's end.
+  const int judged = std::min(drafted, static_cast<int>(tokens.size()));
+  acceptance_.Add(sequence.draft_bits, judged, accepted);
   sequence.draft_tokens += drafted;
   sequence.accepted_draft_tokens += accepted;
   sequence.draft.clear();

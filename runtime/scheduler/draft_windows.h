@@ -20,6 +20,10 @@
 
 namespace anyprec {
 
+// How many of `draft` were right: `tokens`, which verifying it yielded, begin
+// with them. All tokens may, where an answer ends with a draft.
+int AcceptedDrafts(std::span<const TokenId> draft, const NewTokens& tokens);
+
 struct DraftWindowOptions {
   // Speculate for requests that do not say, where it is predicted to pay.
   bool speculate = false;
@@ -35,8 +39,7 @@ class DraftWindows {
   // and blocks for it, out of what is free beyond `reserved_blocks`.
   void Open(std::span<Sequence* const> decoding, int reserved_blocks);
 
-  // The draft of `sequence` was verified and yielded `tokens`: all but the last
-  // were drafted. Its window ends.
+  // The draft of `sequence` was verified and yielded `tokens`. Its window ends.
   void Close(Sequence& sequence, const NewTokens& tokens);
 
  private:

@@ -38,6 +38,38 @@ TEST(DraftWindowsTest, DraftsAtLowBitsAndVerifiesInOneStep) {
   world.RunAll();
 }
 
+TEST(DraftWindowsTest, AcceptsWhatTheAnswerBeginsWith) {
+  const std::vector<TokenId> draft = {7, 8, 9};
+  EXPECT_EQ(AcceptedDrafts(draft, {5}), 0);
+  EXPECT_EQ(AcceptedDrafts(draft, {7, 5}), 1);
+  EXPECT_EQ(AcceptedDrafts(draft, {7, 8, 9, 5}), 3);
+  // It ended with a draft.
+  EXPECT_EQ(AcceptedDrafts(draft, {7, 8}), 2);
+}
+
+TEST(DraftWindowsTest, AnAnswerThatEndsWithADraftIsNoRejection) {
+  BlockPool pool(8, 4);
+  StepCostModel costs;
+  // Drafts at 3 bits pay as long as they are believed to be right.
+  for (const int rows : {1, 8}) {
+    costs.Measure({Phase::kDecode, 3, rows}, absl::Milliseconds(1));
+    costs.Measure({Phase::kDecode, 8, rows}, absl::Milliseconds(4));
+  }
+  DraftWindows windows({.speculate = true, .bits = {3, 8}}, pool, costs);
+  std::mt19937 random(1);
+  Sequence sequence(1, MakeRequest(RandomPrompt(random, 5), 20), 3, 8,
+                    absl::FromUnixSeconds(1000));
+  sequence.next_bits = 8;
+  Sequence* const decoding[] = {&sequence};
+  for (int i = 0; i < 200; ++i) {
+    windows.Open(decoding, 0);
+    ASSERT_GE(sequence.draft_goal, 1) << "given up after " << i;
+    sequence.draft.assign(sequence.draft_goal, 7);
+    windows.Close(sequence, {7});
+    EXPECT_EQ(sequence.accepted_draft_tokens, i + 1);
+  }
+}
+
 TEST(DraftWindowsTest, NeverDraftsBeyondTheAnswersEnd) {
   World world({.drafts = {.bits = {kSeedBits, kParentBits}}}, 64);
   std::mt19937 random(1);
