@@ -74,13 +74,13 @@ class Engine {
 
   // What Submit() would say of the queue, for a request that is not there yet:
   // RESOURCE_EXHAUSTED with a Refusal where it is full or the request's SLO
-  // could not be kept even at its floor; UNAVAILABLE: draining.
+  // could not be kept even at its floor; DEADLINE_EXCEEDED: already past;
+  // UNAVAILABLE: draining; the status of Health() where that is not OK.
   virtual absl::Status Admit(const AdmissionQuery& query) = 0;
 
   // INVALID_ARGUMENT: the message is "field: value, needs range", where field
   // is a path in Request, such as "sampling.top_p" or "stopping.stop[2]".
-  // RESOURCE_EXHAUSTED, UNAVAILABLE: as Admit(); DEADLINE_EXCEEDED: already
-  // past; the status of Health() where that is not OK.
+  // All else as Admit().
   virtual absl::StatusOr<std::unique_ptr<ResponseStream>> Submit(
       Request request) = 0;
 

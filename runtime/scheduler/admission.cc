@@ -45,28 +45,31 @@ std::string PriceNote(double price) {
 
 absl::Status PredictedLate(absl::string_view what, absl::Duration predicted,
                            absl::Duration wanted, const BitsRange& bits,
-                           double price, absl::Duration retry_after) {
+                           bool idle, double price,
+                           absl::Duration retry_after) {
   const std::string precision = bits.min == bits.max
                                     ? absl::StrCat(bits.min, " bits")
                                     : absl::StrCat("the quickest of ", bits.min,
                                                    " to ", bits.max, " bits");
   return RefusedStatus(
-      absl::StrFormat("%s: %s predicted at the present load and %s, %s wanted "
-                      "(predictions keep %.0f %% in hand%s)",
-                      what, Format(predicted), precision, Format(wanted),
-                      100 * (1 - kHeadroom), PriceNote(price)),
+      absl::StrFormat("%s: %s predicted %s and %s, %s wanted (predictions "
+                      "keep %.0f %% in hand%s)",
+                      what, Format(predicted),
+                      idle ? "with no other load" : "at the present load",
+                      precision, Format(wanted), 100 * (1 - kHeadroom),
+                      PriceNote(price)),
       {std::string(kPredictedLate), retry_after});
 }
 
 // Steps until a place is free for one that `ahead` others wait before.
-int StepsToPlace(const QueueSnapshot& queue, int ahead) {
+int64_t StepsToPlace(const QueueSnapshot& queue, int ahead) {
   const int running = static_cast<int>(queue.tokens_left.size());
   const int lacking = running + ahead + 1 - queue.max_sequences;
   if (lacking <= 0 || running == 0) return 0;
   const int index = lacking - 1;
   // Beyond those that run: as if they came again.
   return queue.tokens_left[index % running] +
-         index / running * queue.tokens_left.back();
+         int64_t{index / running} * queue.tokens_left.back();
 }
 
 // A decode step with this request and those that get a place before it.
@@ -236,7 +239,7 @@ absl::Status CheckAdmission(const AdmissionQuery& query, const BitsRange& bits,
   const Slo& slo = query.slo;
   if (slo.ttft.has_value() && misses(forecast->first_token, *slo.ttft)) {
     return PredictedLate("precision.slo.ttft", forecast->first_token, *slo.ttft,
-                         bits, forecast->price,
+                         bits, idle, forecast->price,
                          after(forecast->first_token - *slo.ttft));
   }
   if (forecast->others_late > absl::ZeroDuration()) {
@@ -250,11 +253,11 @@ absl::Status CheckAdmission(const AdmissionQuery& query, const BitsRange& bits,
   if (slo.tpot.has_value() && misses(forecast->step, *slo.tpot)) {
     const int steps = queue.tokens_left.empty() ? 0 : queue.tokens_left.front();
     return PredictedLate("precision.slo.tpot", forecast->step, *slo.tpot, bits,
-                         /*price=*/1, after(steps * forecast->step));
+                         idle, /*price=*/1, after(steps * forecast->step));
   }
   const absl::Duration deadline_in = query.deadline - now;
   if (misses(forecast->total, deadline_in)) {
-    return PredictedLate("deadline", forecast->total, deadline_in, bits,
+    return PredictedLate("deadline", forecast->total, deadline_in, bits, idle,
                          forecast->price, after(forecast->total - deadline_in));
   }
   if (forecast->first_token > max_queue_time && !idle) {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "kernels/status_macros.h"
 
 namespace anyprec {
 namespace {
@@ -44,12 +45,13 @@ absl::Status AdmissionControl::Check(const AdmissionQuery& query, int requests,
                           options_.max_queue_time);
   };
   absl::Status status = check(queue);
-  if (!status.ok()) {
-    QueueSnapshot idle;
-    idle.max_sequences = queue.max_sequences;
-    idle.prefill_chunk_tokens = queue.prefill_chunk_tokens;
-    if (check(idle).ok()) pressure_.Raise(now);
-  }
+  if (status.ok()) return status;
+  QueueSnapshot idle;
+  idle.max_sequences = queue.max_sequences;
+  idle.prefill_chunk_tokens = queue.prefill_chunk_tokens;
+  // What no load would allow presses nobody, and is not to come back soon.
+  RETURN_IF_ERROR(check(idle));
+  pressure_.Raise(now);
   return status;
 }
 

@@ -29,8 +29,9 @@ class AdmissionControl {
  public:
   explicit AdmissionControl(const AdmissionOptions& options);
 
-  // OK, or RESOURCE_EXHAUSTED with a Refusal. `requests` are those that were
-  // accepted and have not ended.
+  // OK, or RESOURCE_EXHAUSTED with a Refusal: as CheckAdmission says for this
+  // load, or for none where that would not be taken either. `requests` are
+  // those that were accepted and have not ended.
   absl::Status Check(const AdmissionQuery& query, int requests,
                      const PrecisionLimits& limits, absl::Time now);
 

@@ -371,6 +371,9 @@ TEST_F(EngineLoopTest, RefusesADeadlineThatHasPassed) {
   Start();
   Request request = MakeRequest({1}, 5);
   request.deadline = absl::Now() - absl::Milliseconds(1);
+  AdmissionQuery query;
+  query.deadline = request.deadline;
+  EXPECT_EQ(loop_->Admit(query).code(), absl::StatusCode::kDeadlineExceeded);
   EXPECT_EQ(loop_->Submit(std::move(request)).status().code(),
             absl::StatusCode::kDeadlineExceeded);
 }

@@ -59,6 +59,15 @@ TEST_F(AdmissionControlTest, WhatNoLoadWouldAllowIsNone) {
   EXPECT_EQ(control_.Pressure(kNow), 1);
 }
 
+TEST_F(AdmissionControlTest, WhatNoLoadWouldAllowIsNotToComeBackSoon) {
+  const absl::Status idle = control_.Check(Query(20 * kMs), 0, kLimits, kNow);
+  control_.Accept(Query(60 * kMs), kLimits, kNow);
+  EXPECT_EQ(control_.Check(Query(20 * kMs), 1, kLimits, kNow), idle);
+  EXPECT_GE(RefusalOf(idle)->retry_after, absl::Seconds(1));
+  const absl::Status busy = control_.Check(Query(60 * kMs), 1, kLimits, kNow);
+  EXPECT_LT(RefusalOf(busy)->retry_after, absl::Seconds(1));
+}
+
 TEST_F(AdmissionControlTest, RemembersWhatTheSchedulerHasYetToSee) {
   control_.Accept(Query(60 * kMs), kLimits, kNow);
   EXPECT_FALSE(control_.Check(Query(60 * kMs), 1, kLimits, kNow).ok());

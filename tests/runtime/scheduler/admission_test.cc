@@ -170,7 +170,7 @@ TEST(AdmissionTest, RefusesEachTargetThatTheFloorWouldMiss) {
   AdmissionQuery query = Query();
   query.slo.ttft = 52 * kMs;
   ExpectRefused(query, Idle(), 3,
-                "precision.slo.ttft: 53 ms predicted at the present load and "
+                "precision.slo.ttft: 53 ms predicted with no other load and "
                 "the quickest of 3 to 8 bits, 52 ms wanted");
   query = Query();
   query.slo.tpot = 3.9999 * kMs;
