@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <numeric>
 #include <tuple>
 #include <utility>
 
@@ -50,6 +51,9 @@ constexpr double kLeastGain = 0.02;
 // times round. What grows beyond keeps no demand anyway.
 constexpr int kLoadRounds = 4;
 
+// More answers than any server holds: what would grow beyond counts as these.
+constexpr double kMostAnswers = 1 << 20;
+
 bool AsksForLatency(const PrecisionDemand& demand) {
   return demand.min_bits < demand.max_bits &&
          std::min({demand.first_token_in, demand.token_every, demand.all_in}) <
@@ -67,10 +71,12 @@ struct Rung {
     return std::make_tuple(broken.size(), lateness, time) <
            std::make_tuple(other.broken.size(), other.lateness, other.time);
   }
-  bool KeepsMoreThan(const Rung& other) const {
-    return std::make_tuple(broken.size(), lateness) <
-           std::make_tuple(other.broken.size(), other.lateness);
+  bool PreferredTo(const Rung& other) const {
+    return std::make_tuple(broken.size(), lateness, -SumOfBits()) <
+           std::make_tuple(other.broken.size(), other.lateness,
+                           -other.SumOfBits());
   }
+  int SumOfBits() const { return std::accumulate(bits.begin(), bits.end(), 0); }
 };
 
 // Predicts what an assignment of precisions does to the demands.
@@ -145,7 +151,7 @@ absl::Duration Forecast::TokenTime(std::span<const int> bits) const {
   absl::Duration time = DecodeStepTime(bits, 1) / left;
   for (int round = 0; round < kLoadRounds && rows > 0; ++round) {
     const double mean = recent_.tokens_per_second * absl::ToDoubleSeconds(time);
-    const double most = mean + kBurst * std::sqrt(mean);
+    const double most = std::min(mean + kBurst * std::sqrt(mean), kMostAnswers);
     if (most <= rows) break;
     time = DecodeStepTime(bits, most / rows) / left;
   }
@@ -329,13 +335,13 @@ std::vector<int> ChooseForSlo(const PolicyInput& input,
   };
   const auto any = [](const Rung&, size_t) { return true; };
   Rung best = Descend(forecast, demands, top, broken);
-  const auto try_together = [&](const auto& who) {
-    if (best.broken.empty()) return;
-    Rung rung = Descend(forecast, demands, top, who);
-    if (rung.KeepsMoreThan(best)) best = std::move(rung);
+  const auto take_if_better = [&best](Rung rung) {
+    if (rung.PreferredTo(best)) best = std::move(rung);
   };
-  try_together(asks);
-  try_together(any);
+  take_if_better(Descend(forecast, demands, top, asks));
+  if (!best.broken.empty()) {
+    take_if_better(Descend(forecast, demands, top, any));
+  }
   if (std::none_of(demands.begin(), demands.end(), [](const auto& demand) {
         return demand.prompt_rows_left > 0;
       })) {

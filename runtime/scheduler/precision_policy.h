@@ -80,14 +80,14 @@ struct PolicyInput {
 // One precision for each demand; for a waiting one, what it would start at.
 //
 // kSlo: sequences start at their ceilings. While the predicted times break some
-// demand, the sequences whose demands are broken come down a bit at a time; if
-// that does not keep every demand, all those that ask for latency come down
-// together, and at last all that may: each is kept where it breaks fewer
-// demands, or makes tokens less late. A step is as slow as the sum of its
-// groups, so that together may be faster than alone. Where no rung keeps every
-// demand, the best of those that break the fewest is taken, as lower is not
-// always faster. A sequence that asks for no latency stays at its ceiling until
-// then.
+// demand, the sequences whose demands are broken come down a bit at a time, or
+// all those that ask for latency together: whichever breaks fewer demands,
+// makes tokens less late, or leaves more bits. A step is as slow as the sum of
+// its groups, so that together may be faster than alone. If that does not keep
+// every demand, all that may come down, where that breaks fewer. Where no rung
+// keeps every demand, the best of those that break the fewest is taken, as
+// lower is not always faster. A sequence that asks for no latency stays at its
+// ceiling until then.
 //
 // Bursts do not announce themselves. Time per token is predicted with the load
 // that goes on coming (`recent`), and for more answers at once than the mean;
@@ -98,7 +98,11 @@ struct PolicyInput {
 // A prediction must leave part of the time asked for, and more of it to go
 // above current_bits, so that noise does not move a sequence to and fro.
 //
-// Guarantees: min_bits <= result <= max_bits; deterministic.
+// Guarantees: min_bits <= result <= max_bits; deterministic. Where fewer bits
+// always take less time, neither more answers beside it, nor more pressure, nor
+// more load to come raise an answer that asks for latency. Where they do not,
+// as in steps of so many rows that arithmetic is the limit, an overload may:
+// what cannot be kept by lower bits does not cost any.
 std::vector<int> ChoosePrecisions(const PrecisionPolicy& policy,
                                   const PolicyInput& input,
                                   const StepCostModel& costs);

@@ -232,6 +232,138 @@ TEST(PrecisionPolicyTest, NeverLeavesTheRangeAndIsDeterministic) {
   }
 }
 
+double In(double low, double high, std::mt19937& random) {
+  return std::uniform_real_distribution<double>(low, high)(random);
+}
+
+// Steps take the less time, the fewer their bits.
+StepCostModel RandomCosts(std::mt19937& random) {
+  const double decode = In(0, 10, random);
+  const double decode_bit = In(0.2, 3, random);
+  const double decode_row = In(0.01, 0.5, random);
+  const double chunk = In(0, 10, random);
+  const double prefill_row = In(0.05, 0.5, random);
+  const double prefill_bit = In(0.01, 0.1, random);
+  StepCostModel costs;
+  for (int bits = 3; bits <= 8; ++bits) {
+    for (const int rows : {1, 4, 16, 64}) {
+      costs.Measure(
+          {Phase::kDecode, bits, rows},
+          (decode + bits * decode_bit) * (1 + rows * decode_row) * kMs);
+    }
+    for (const int rows : {16, kChunk}) {
+      costs.Measure({Phase::kPrefill, bits, rows},
+                    (chunk + rows * (prefill_row + bits * prefill_bit)) * kMs);
+    }
+  }
+  return costs;
+}
+
+// Equal answers, and behind them equal prompts.
+struct Load {
+  int answers = 0;
+  int prompts = 0;
+  double pressure = 1;
+  ServedLoad recent;
+  absl::Duration token_every;
+  absl::Duration first_token_in;
+  int prompt_rows = 0;
+
+  std::vector<int> Choose(const StepCostModel& costs) const {
+    std::vector<PrecisionDemand> demands(answers + prompts, Automatic());
+    for (PrecisionDemand& demand : demands) demand.token_every = token_every;
+    for (int i = answers; i < answers + prompts; ++i) {
+      demands[i].prompt_rows_left = prompt_rows;
+      demands[i].first_token_in = first_token_in;
+    }
+    PolicyInput input;
+    input.demands = demands;
+    input.num_running = answers + prompts;
+    input.prefill_chunk_tokens = kChunk;
+    input.pressure = pressure;
+    input.recent = recent;
+    return ChoosePrecisions(PrecisionPolicy(), input, costs);
+  }
+};
+
+Load RandomLoad(std::mt19937& random) {
+  Load load;
+  load.answers = 1 + static_cast<int>(random() % 8);
+  load.pressure = In(1, 2, random);
+  load.recent = {.tokens_per_second = In(0, 300, random),
+                 .prompt_rows_per_second = In(0, 1000, random),
+                 .prompt_share = In(0, 0.5, random)};
+  load.token_every = In(5, 100, random) * kMs;
+  load.first_token_in = In(50, 2000, random) * kMs;
+  load.prompt_rows = 16 + static_cast<int>(random() % 500);
+  return load;
+}
+
+// As the load grows in steps of `grow`, the answers that were there at first
+// and the first `watched_prompts` of the prompts never get more bits than
+// before; most answers have fewer in the end.
+void ExpectFewer(int prompts, int watched_prompts, void (*grow)(Load& load)) {
+  constexpr int kTrials = 300;
+  std::mt19937 random(1);
+  int lowered = 0;
+  for (int trial = 0; trial < kTrials; ++trial) {
+    const StepCostModel costs = RandomCosts(random);
+    Load load = RandomLoad(random);
+    load.prompts = prompts;
+    const int watched = load.answers + watched_prompts;
+    const std::vector<int> first = load.Choose(costs);
+    std::vector<int> last = first;
+    for (int step = 0; step < 20; ++step) {
+      grow(load);
+      const std::vector<int> bits = load.Choose(costs);
+      for (int i = 0; i < watched; ++i) {
+        ASSERT_LE(bits[i], last[i]) << "trial " << trial << " step " << step;
+      }
+      last = bits;
+    }
+    lowered += last[0] < first[0] || first[0] == 3 ? 1 : 0;
+  }
+  EXPECT_GT(lowered, kTrials / 2);
+}
+
+TEST(PrecisionPolicyTest, MoreAnswersRaiseNone) {
+  ExpectFewer(0, 0, [](Load& load) { ++load.answers; });
+}
+
+TEST(PrecisionPolicyTest, MorePromptsRaiseNoAnswer) {
+  // A prompt may gain a bit where answers that share its step lose some.
+  ExpectFewer(1, 0, [](Load& load) { ++load.prompts; });
+}
+
+TEST(PrecisionPolicyTest, MorePressureRaisesNoAnswer) {
+  ExpectFewer(0, 0, [](Load& load) { load.pressure += 0.15; });
+}
+
+TEST(PrecisionPolicyTest, MoreTokensToComeRaiseNoAnswer) {
+  ExpectFewer(0, 0, [](Load& load) { load.recent.tokens_per_second += 50; });
+}
+
+TEST(PrecisionPolicyTest, MorePromptRowsToComeRaiseNone) {
+  ExpectFewer(3, 3, [](Load& load) {
+    load.recent.prompt_rows_per_second += 200;
+    load.recent.prompt_share += 0.05;
+  });
+}
+
+TEST(PrecisionPolicyTest, TokensWithoutEndDoNotOverflow) {
+  PrecisionDemand demand = Automatic();
+  demand.token_every = 9 * kMs;
+  PolicyInput input;
+  input.demands = {&demand, 1};
+  input.num_running = 1;
+  input.prefill_chunk_tokens = kChunk;
+  for (double tokens = 1000; tokens < 1e12; tokens *= 10) {
+    input.recent.tokens_per_second = 10 * tokens;
+    EXPECT_EQ(ChoosePrecisions(PrecisionPolicy(), input, Costs())[0], 3)
+        << tokens;
+  }
+}
+
 TEST(PrecisionPolicyTest, MoreLoadNeverRaisesAnEqualRequest) {
   int last = 8;
   for (int load = 1; load <= 64; ++load) {
