@@ -27,7 +27,7 @@ absl::Status AdmissionControl::Check(const AdmissionQuery& query, int requests,
                                      const PrecisionLimits& limits,
                                      absl::Time now) {
   if (requests >= options_.max_requests) {
-    pressure_.Raise(now);
+    pressure_.AddRefused(now);
     const int steps =
         queue_.tokens_left.empty() ? 0 : queue_.tokens_left.front();
     return RefusedStatus(
@@ -51,7 +51,7 @@ absl::Status AdmissionControl::Check(const AdmissionQuery& query, int requests,
   idle.prefill_chunk_tokens = queue.prefill_chunk_tokens;
   // What no load would allow presses nobody, and is not to come back soon.
   RETURN_IF_ERROR(check(idle));
-  pressure_.Raise(now);
+  pressure_.AddRefused(now);
   return status;
 }
 
@@ -66,6 +66,7 @@ void AdmissionControl::Accept(const AdmissionQuery& query,
   prompt.priority = query.priority;
   if (query.slo.ttft.has_value()) prompt.wanted = now + *query.slo.ttft;
   unseen_.push_back(prompt);
+  pressure_.AddTaken(now);
 }
 
 void AdmissionControl::Publish(QueueSnapshot queue,

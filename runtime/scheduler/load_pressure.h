@@ -21,20 +21,33 @@ namespace anyprec {
 class LoadPressure {
  public:
   // Predicted times count as so many times as long; 1 where there is none.
-  double At(absl::Time now) const {
-    return 1 + excess_ *
-                   std::exp(-absl::FDivDuration(
-                       std::max(now - raised_, absl::ZeroDuration()), kMemory));
-  }
+  double At(absl::Time now) const { return 1 + excess_ * Kept(raised_, now); }
 
-  void Raise(absl::Time now) {
-    excess_ = std::min(kMost - 1, At(now) - 1 + kRaise);
+  // A request was refused that could have been kept on an idle server.
+  void AddRefused(absl::Time now) {
+    const double requests = Add(now);
+    excess_ = std::min(kMost - 1,
+                       At(now) - 1 + std::min(kRaise, kRaiseOfAll / requests));
     raised_ = now;
   }
+
+  void AddTaken(absl::Time now) { Add(now); }
 
   static constexpr double kMost = 4;
 
  private:
+  static double Kept(absl::Time since, absl::Time now) {
+    return std::exp(-absl::FDivDuration(
+        std::max(now - since, absl::ZeroDuration()), kMemory));
+  }
+
+  // Counts a request; how many came of late.
+  double Add(absl::Time now) {
+    requests_ = requests_ * Kept(last_request_, now) + 1;
+    last_request_ = now;
+    return requests_;
+  }
+
   // At r refusals a second the pressure is about 1 + kRaise * kMemory * r: one
   // in 30 seconds makes it 1.5, enough for two or three bits. Bursts come every
   // few seconds; the memory is longer, so that precision does not go up between
@@ -42,8 +55,14 @@ class LoadPressure {
   static constexpr double kRaise = 0.5;
   static constexpr absl::Duration kMemory = absl::Seconds(30);
 
+  // Where requests come so fast that a few refused are a small part of them,
+  // one raises it less: a hundredth refused makes it 2.2 at most.
+  static constexpr double kRaiseOfAll = 120;
+
   double excess_ = 0;
   absl::Time raised_ = absl::InfinitePast();
+  double requests_ = 0;  // weighted by their age
+  absl::Time last_request_ = absl::InfinitePast();
 };
 
 }  // namespace anyprec
