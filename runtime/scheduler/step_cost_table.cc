@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -16,9 +17,16 @@ namespace {
 constexpr size_t kMaxFileBytes = size_t{1} << 20;
 constexpr int kMaxTableBits = 16;
 constexpr double kMaxMilliseconds = 1e6;
+constexpr double kMaxMicroseconds = 1e6;  // of a cached token
 
 const char* Name(Phase phase) {
   return phase == Phase::kDecode ? "decode" : "prefill";
+}
+
+std::string Printed(const nlohmann::json& value) {
+  // Never dump() what may be deep.
+  return value.is_structured() ? absl::StrCat("a JSON ", value.type_name())
+                               : value.dump();
 }
 
 // Members of one object, by type and range.
@@ -27,32 +35,42 @@ class Members {
   Members(const nlohmann::json& object, std::string where)
       : object_(object), where_(std::move(where)) {}
 
-  absl::StatusOr<double> Number(const char* key, double low,
-                                double high) const {
-    const auto member = object_.find(key);
-    if (member == object_.end()) return Error(key, "is missing");
-    if (!member->is_number() || member->get<double>() < low ||
-        member->get<double>() > high) {
-      return Error(key,
-                   absl::StrCat("must be a number in [", low, ", ", high, "]"));
-    }
-    return member->get<double>();
+  // A time that may be none, such as what another token adds.
+  absl::StatusOr<double> Time(const char* key, double high) const {
+    const double number = NumberOf(key);
+    if (number >= 0 && number <= high) return number;
+    return Error(key, absl::StrCat("a number in [0, ", high, "]"));
+  }
+
+  // A time that something takes.
+  absl::StatusOr<double> PositiveTime(const char* key, double high) const {
+    const double number = NumberOf(key);
+    if (number > 0 && number <= high) return number;
+    return Error(key, absl::StrCat("a number in (0, ", high, "]"));
   }
 
   absl::StatusOr<int> Integer(const char* key, int low, int high) const {
-    ASSIGN_OR_RETURN(const double number, Number(key, low, high));
-    if (number != static_cast<int>(number)) {
-      return Error(key, "must be an integer");
+    const double number = NumberOf(key);
+    if (number >= low && number <= high && number == static_cast<int>(number)) {
+      return static_cast<int>(number);
     }
-    return static_cast<int>(number);
+    return Error(key, absl::StrCat("an integer in [", low, ", ", high, "]"));
   }
 
   absl::StatusOr<std::string> Text(const char* key) const {
     const auto member = object_.find(key);
     if (member == object_.end() || !member->is_string()) {
-      return Error(key, "must be a text");
+      return Error(key, "a text");
     }
     return member->get<std::string>();
+  }
+
+  absl::StatusOr<Phase> PhaseOf(const char* key) const {
+    ASSIGN_OR_RETURN(const std::string name, Text(key));
+    for (const Phase phase : {Phase::kDecode, Phase::kPrefill}) {
+      if (name == Name(phase)) return phase;
+    }
+    return Error(key, "\"decode\" or \"prefill\"");
   }
 
   absl::StatusOr<const nlohmann::json*> Structure(
@@ -60,17 +78,26 @@ class Members {
     const auto member = object_.find(key);
     if (member == object_.end() || member->type() != type) {
       return Error(
-          key, absl::StrCat("must be ", type == nlohmann::json::value_t::array
-                                            ? "a list"
-                                            : "an object"));
+          key, type == nlohmann::json::value_t::array ? "a list" : "an object");
     }
     return &*member;
   }
 
  private:
-  absl::Status Error(const char* key, absl::string_view what) const {
+  // NaN, which is in no range, for what is missing or no number.
+  double NumberOf(const char* key) const {
+    const auto member = object_.find(key);
+    return member != object_.end() && member->is_number()
+               ? member->get<double>()
+               : std::numeric_limits<double>::quiet_NaN();
+  }
+
+  absl::Status Error(const char* key, absl::string_view need) const {
+    const auto member = object_.find(key);
     return absl::InvalidArgumentError(
-        absl::StrCat(where_, ": \"", key, "\" ", what));
+        absl::StrCat(where_, ": \"", key, "\" is ",
+                     member == object_.end() ? "missing" : Printed(*member),
+                     "; must be ", need));
   }
 
   const nlohmann::json& object_;
@@ -80,17 +107,11 @@ class Members {
 absl::Status ReadStep(const nlohmann::json& object, const std::string& where,
                       StepCostTable& table) {
   const Members step(object, where);
-  ASSIGN_OR_RETURN(const std::string phase, step.Text("phase"));
-  if (phase != "decode" && phase != "prefill") {
-    return absl::InvalidArgumentError(
-        absl::StrCat(where, ": phase is \"", phase,
-                     "\"; must be \"decode\" or \"prefill\""));
-  }
   RowCount work;
-  work.phase = phase == "decode" ? Phase::kDecode : Phase::kPrefill;
+  ASSIGN_OR_RETURN(work.phase, step.PhaseOf("phase"));
   ASSIGN_OR_RETURN(work.bits, step.Integer("bits", 1, kMaxTableBits));
   ASSIGN_OR_RETURN(work.rows, step.Integer("rows", 1, 1 << 20));
-  ASSIGN_OR_RETURN(const double ms, step.Number("ms", 0, kMaxMilliseconds));
+  ASSIGN_OR_RETURN(const double ms, step.PositiveTime("ms", kMaxMilliseconds));
   table.costs.Measure(work, absl::Milliseconds(ms));
   table.min_bits =
       table.min_bits == 0 ? work.bits : std::min(table.min_bits, work.bits);
@@ -115,16 +136,17 @@ absl::StatusOr<StepCostTable> ParseStepCostTable(absl::string_view json,
   for (size_t i = 0; i < steps->size(); ++i) {
     const std::string where = absl::StrCat(source, ": steps[", i, "]");
     if (!(*steps)[i].is_object()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(where, " must be an object"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          where, " is ", Printed((*steps)[i]), "; must be an object"));
     }
     RETURN_IF_ERROR(ReadStep((*steps)[i], where, table));
   }
   const Members costs(*context, absl::StrCat(source, ": context_us"));
-  ASSIGN_OR_RETURN(const double decode, costs.Number("decode", 0, 1e6));
-  ASSIGN_OR_RETURN(const double prefill, costs.Number("prefill", 0, 1e6));
+  ASSIGN_OR_RETURN(const double decode, costs.Time("decode", kMaxMicroseconds));
+  ASSIGN_OR_RETURN(const double prefill,
+                   costs.Time("prefill", kMaxMicroseconds));
   ASSIGN_OR_RETURN(const double shared,
-                   top.Number("shared_ms", 0, kMaxMilliseconds));
+                   top.Time("shared_ms", kMaxMilliseconds));
   table.costs.MeasureContext(Phase::kDecode, absl::Microseconds(decode));
   table.costs.MeasureContext(Phase::kPrefill, absl::Microseconds(prefill));
   table.costs.MeasureShared(absl::Milliseconds(shared));
@@ -133,7 +155,8 @@ absl::StatusOr<StepCostTable> ParseStepCostTable(absl::string_view json,
         table.costs.Predict({phase, table.max_bits, 1}) <=
             absl::ZeroDuration()) {
       return absl::InvalidArgumentError(
-          absl::StrCat(source, ": steps: needs at least one of each phase"));
+          absl::StrCat(source, ": steps: none is a ", Name(phase),
+                       " step; needs at least one of each phase"));
     }
   }
   return table;

@@ -7,7 +7,8 @@
 //    "shared_ms": 1.5,               // that the groups of a step share
 //    "steps": [{"phase": "decode", "bits": 4, "rows": 1, "ms": 2.2}, ...]}
 //
-// Between rows and bits StepCostModel interpolates.
+// A step's time is above 0, which StepCostModel takes for one that it does not
+// know; the others may be 0. Between rows and bits StepCostModel interpolates.
 //
 // Thread-safe: values and functions without state.
 #ifndef ANYPREC_RUNTIME_SCHEDULER_STEP_COST_TABLE_H_

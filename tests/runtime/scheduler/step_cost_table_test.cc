@@ -2,7 +2,6 @@
 
 #include <string>
 
-#include "absl/strings/match.h"
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 
@@ -46,23 +45,49 @@ TEST(StepCostTableTest, WhatIsWrittenIsReadAgain) {
   EXPECT_EQ(again->costs.ContextTime(Phase::kPrefill), absl::Nanoseconds(250));
 }
 
+// What is said of the table with `to` in place of `from`.
+std::string Error(const std::string& from, const std::string& to) {
+  std::string table = kTable;
+  table.replace(table.find(from), from.size(), to);
+  return std::string(ParseStepCostTable(table, "t.json").status().message());
+}
+
 TEST(StepCostTableTest, SaysWhatIsWrong) {
-  const auto error = [](const std::string& from, const std::string& to) {
-    std::string table = kTable;
-    table.replace(table.find(from), from.size(), to);
-    return std::string(ParseStepCostTable(table, "t.json").status().message());
-  };
-  EXPECT_TRUE(
-      absl::StrContains(error("\"kv_tokens\": 16000", "\"kv_tokens\": 0"),
-                        "t.json: \"kv_tokens\" must be a number"));
-  EXPECT_TRUE(absl::StrContains(error("\"bits\": 8", "\"bits\": 2.5"),
-                                "steps[1]: \"bits\" must be an integer"));
-  EXPECT_TRUE(
-      absl::StrContains(error("\"prefill\", \"bits\"", "\"x\", \"bits\""),
-                        "steps[2]: phase is \"x\""));
-  EXPECT_TRUE(absl::StrContains(error("\"prefill\", ", "\"decode\", "),
-                                "one of each phase"));
-  EXPECT_TRUE(absl::StrContains(error("\"steps\"", "\"stips\""), "\"steps\""));
+  EXPECT_EQ(
+      Error("\"kv_tokens\": 16000", "\"kv_tokens\": 0"),
+      "t.json: \"kv_tokens\" is 0; must be an integer in [1, 1073741824]");
+  EXPECT_EQ(Error("\"bits\": 8", "\"bits\": 2.5"),
+            "t.json: steps[1]: \"bits\" is 2.5; must be an integer in [1, 16]");
+  EXPECT_EQ(Error("\"ms\": 4", "\"ms\": 1e7"),
+            "t.json: steps[0]: \"ms\" is 10000000.0; must be a number in "
+            "(0, 1e+06]");
+  EXPECT_EQ(Error("\"ms\": 4", "\"ms\": \"4\""),
+            "t.json: steps[0]: \"ms\" is \"4\"; must be a number in "
+            "(0, 1e+06]");
+  EXPECT_EQ(Error("\"decode\": 0.5", "\"decode\": -1"),
+            "t.json: context_us: \"decode\" is -1; must be a number in "
+            "[0, 1e+06]");
+  EXPECT_EQ(Error("\"name\": \"test\"", "\"name\": 5"),
+            "t.json: \"name\" is 5; must be a text");
+  EXPECT_EQ(Error("\"prefill\", \"bits\"", "\"x\", \"bits\""),
+            "t.json: steps[2]: \"phase\" is \"x\"; must be \"decode\" or "
+            "\"prefill\"");
+  EXPECT_EQ(Error("\"prefill\", ", "\"decode\", "),
+            "t.json: steps: none is a prefill step; needs at least one of each "
+            "phase");
+  EXPECT_EQ(Error("\"steps\"", "\"stips\""),
+            "t.json: \"steps\" is missing; must be a list");
+  EXPECT_EQ(Error("{\"decode\": 0.5, \"prefill\": 0.25}", "[1]"),
+            "t.json: \"context_us\" is a JSON array; must be an object");
+  EXPECT_EQ(Error("\"steps\": [", "\"steps\": [7, "),
+            "t.json: steps[0] is 7; must be an object");
+}
+
+TEST(StepCostTableTest, AStepTakesTimeThoughContextMayNot) {
+  EXPECT_EQ(Error("\"ms\": 4", "\"ms\": 0"),
+            "t.json: steps[0]: \"ms\" is 0; must be a number in (0, 1e+06]");
+  EXPECT_EQ(Error("\"decode\": 0.5", "\"decode\": 0"), "");
+  EXPECT_EQ(Error("\"shared_ms\": 1.5", "\"shared_ms\": 0"), "");
 }
 
 }  // namespace
