@@ -103,7 +103,10 @@ absl::StatusOr<std::unique_ptr<LoadDriver>> NewDriver(
   if (!options.simulate.empty()) {
     SimulationOptions simulation;
     ASSIGN_OR_RETURN(simulation.table, ReadStepCostTable(options.simulate));
-    ASSIGN_OR_RETURN(simulation.policy, ParsePrecisionPolicy(options.policy));
+    if (options.policy.has_value()) {
+      ASSIGN_OR_RETURN(simulation.policy,
+                       ParsePrecisionPolicy(*options.policy));
+    }
     return NewSimulatedServer(simulation, inputs.classes);
   }
   const LoadClientOptions client = {

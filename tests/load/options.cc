@@ -130,12 +130,24 @@ absl::Status ParseTexts(LoadTestOptions& options) {
   return absl::OkStatus();
 }
 
+// A server under test has flags of its own.
+absl::Status CheckSimulation(const LoadTestOptions& options) {
+  if (!options.policy.has_value()) return absl::OkStatus();
+  if (options.simulate.empty()) {
+    return Wrong(
+        absl::StrCat("--policy is ", *options.policy,
+                     "; needs --simulate. A server has a --policy of its own"));
+  }
+  const auto policy = ParsePrecisionPolicy(*options.policy);
+  return policy.ok()
+             ? absl::OkStatus()
+             : Wrong(absl::StrCat("--policy is ", policy.status().message()));
+}
+
 absl::Status Validate(LoadTestOptions& options) {
   RETURN_IF_ERROR(ParseTexts(options));
   RETURN_IF_ERROR(CheckNumbers(options));
-  if (const auto policy = ParsePrecisionPolicy(options.policy); !policy.ok()) {
-    return Wrong(absl::StrCat("--policy is ", policy.status().message()));
-  }
+  RETURN_IF_ERROR(CheckSimulation(options));
   if (!options.target.empty() && !options.simulate.empty()) {
     return Wrong("--target and --simulate exclude each other");
   }
@@ -261,7 +273,7 @@ FlagSet LoadTestFlags(LoadTestOptions& options) {
             "in virtual time on a machine that takes these.");
   flags.Add("policy", &options.policy,
             "With --simulate: how requests without a fixed precision get one: "
-            "slo, fixed:BITS or load-ladder[:REQUESTS].");
+            "slo, fixed:BITS or load-ladder[:REQUESTS]. Absent: slo.");
   AddArrivalFlags(options, flags);
   AddWorkloadFlags(options, flags);
   AddModeFlags(options, flags);

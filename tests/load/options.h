@@ -18,8 +18,11 @@ namespace anyprec::load {
 struct LoadTestOptions {
   std::string target;
   std::string simulate;
-  std::string policy = "slo";
   std::string label;
+
+  // Of the simulated server, as the server's flags of these names; absent: as
+  // SimulationOptions has it.
+  std::optional<std::string> policy;
 
   std::string arrivals = "poisson";
   std::optional<double> rate;

@@ -57,6 +57,20 @@ TEST(OptionsTest, WrongValuesAreNamed) {
   EXPECT_THAT(Message({"--rat=1"}), HasSubstr("did you mean --rate?"));
 }
 
+TEST(OptionsTest, ThePolicyIsTheSimulatedServers) {
+  EXPECT_EQ(Message({"--rate=1", "--policy=fixed:3"}),
+            "--policy is fixed:3; needs --simulate. A server has a --policy of "
+            "its own");
+  const auto simulated = ParseLoadTestOptions(
+      std::vector<std::string>{"--simulate=t", "--rate=1", "--policy=fixed:3"});
+  ASSERT_TRUE(simulated.ok()) << simulated.status();
+  EXPECT_EQ(simulated->policy, "fixed:3");
+  const auto unknown = ParseLoadTestOptions(
+      std::vector<std::string>{"--simulate=t", "--rate=1", "--policy=best"});
+  EXPECT_THAT(std::string(unknown.status().message()),
+              HasSubstr("--policy is \"best\""));
+}
+
 TEST(OptionsTest, ComparingNeedsNoTarget) {
   EXPECT_TRUE(
       ParseLoadTestOptions(std::vector<std::string>{"--compare=a.json"}).ok());

@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "kernels/check.h"
 #include "runtime/kv/block_pool.h"
 #include "runtime/scheduler/admission_control.h"
@@ -314,8 +315,16 @@ class SimulatedServer final : public LoadDriver {
 
 }  // namespace
 
-std::unique_ptr<LoadDriver> NewSimulatedServer(
+absl::StatusOr<std::unique_ptr<LoadDriver>> NewSimulatedServer(
     const SimulationOptions& options, std::vector<RequestClass> classes) {
+  const StepCostTable& table = options.table;
+  if (options.policy.kind == PrecisionPolicy::Kind::kFixed &&
+      (options.policy.bits < table.min_bits ||
+       options.policy.bits > table.max_bits)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("policy: ", ToString(options.policy), ", ", table.name,
+                     " has ", table.min_bits, " to ", table.max_bits, " bits"));
+  }
   return std::make_unique<SimulatedServer>(options, std::move(classes));
 }
 

@@ -15,6 +15,7 @@
 #include <memory>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "runtime/scheduler/precision_policy.h"
 #include "runtime/scheduler/step_cost_table.h"
@@ -37,7 +38,9 @@ struct SimulationOptions {
   absl::Duration network = absl::Milliseconds(1);
 };
 
-std::unique_ptr<LoadDriver> NewSimulatedServer(
+// INVALID_ARGUMENT where the policy's precision is none of the table's, with
+// which a server would not start either.
+absl::StatusOr<std::unique_ptr<LoadDriver>> NewSimulatedServer(
     const SimulationOptions& options, std::vector<RequestClass> classes);
 
 }  // namespace anyprec::load

@@ -1,7 +1,7 @@
 #include "tests/load/simulated_server.h"
 
 #include <algorithm>
-#include <string>
+#include <span>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -25,6 +25,13 @@ constexpr char kTable[] = R"({
     {"phase": "decode", "bits": 8, "rows": 16, "ms": 16},
     {"phase": "prefill", "bits": 8, "rows": 16, "ms": 8},
     {"phase": "prefill", "bits": 8, "rows": 128, "ms": 64}]})";
+
+// REQUIRES: the policy is one for the table.
+std::vector<RequestRecord> Replay(const SimulationOptions& options,
+                                  const RequestClass& one,
+                                  std::span<const PlannedRequest> plan) {
+  return (*NewSimulatedServer(options, {one}))->Replay(plan);
+}
 
 SimulationOptions Options(const char* policy) {
   SimulationOptions options;
@@ -51,8 +58,7 @@ std::vector<RequestRecord> Simulate(const char* policy, double rate,
       {one}, {.prompt_tokens = {32, 128}, .output_tokens = {10, 60}}, 7);
   const std::vector<PlannedRequest> plan =
       PlanWorkload(*PlanArrivals(arrivals), planner);
-  std::vector<RequestRecord> records =
-      NewSimulatedServer(Options(policy), {one})->Replay(plan);
+  std::vector<RequestRecord> records = Replay(Options(policy), one, plan);
   EXPECT_EQ(records.size(), plan.size());
   return records;
 }
@@ -67,14 +73,26 @@ double Goodput(const Summary& summary) {
          static_cast<double>(summary.total.all.judged);
 }
 
+TEST(SimulatedServerTest, AFixedPrecisionIsOneOfTheTables) {
+  for (const char* policy : {"fixed:3", "fixed:8"}) {
+    EXPECT_TRUE(NewSimulatedServer(Options(policy), {Class()}).ok()) << policy;
+  }
+  EXPECT_EQ(
+      NewSimulatedServer(Options("fixed:2"), {Class()}).status().message(),
+      "policy: fixed:2, test has 3 to 8 bits");
+  SimulationOptions lower = Options("fixed:8");
+  lower.table.max_bits = 7;
+  EXPECT_EQ(NewSimulatedServer(lower, {Class()}).status().message(),
+            "policy: fixed:8, test has 3 to 7 bits");
+}
+
 TEST(SimulatedServerTest, ALoneRequestTakesWhatTheTableSays) {
   RequestClass one;
   one.fixed_bits = 8;
   PlannedRequest planned;
   planned.prompt_tokens = 128;
   planned.output_tokens = 3;
-  const auto records =
-      NewSimulatedServer(Options("slo"), {one})->Replay({&planned, 1});
+  const auto records = Replay(Options("slo"), one, {&planned, 1});
   ASSERT_EQ(records.size(), 1u);
   EXPECT_EQ(records[0].outcome, Outcome::kOk);
   ASSERT_EQ(records[0].tokens.size(), 3u);
@@ -97,8 +115,7 @@ TEST(SimulatedServerTest, PromptsAreLoweredForTheirFirstTokens) {
   PlannedRequest planned;
   planned.prompt_tokens = 128;
   planned.output_tokens = 10;
-  const RequestRecord record =
-      NewSimulatedServer(options, {one})->Replay({&planned, 1}).at(0);
+  const RequestRecord record = Replay(options, one, {&planned, 1}).at(0);
   EXPECT_EQ(record.prompt_bits.tokens, 128);
   EXPECT_LT(record.prompt_bits.Mean(), 6);
   EXPECT_GE(record.prompt_bits.lowest, 3);
