@@ -244,9 +244,19 @@ TEST(LoadTestUsageTest, WrongUsageExitsWithTwoBeforeAnyConnection) {
       RunLoadTest({target, "--rate=1", "--require=goodputt>=1"});
   EXPECT_EQ(metric.exit_code, 2);
   EXPECT_THAT(metric.errors, HasSubstr("\"goodputt\""));
-  const Outcome file = RunLoadTest({target, "--rate=1", "--trace=/no/trace"});
-  EXPECT_EQ(file.exit_code, 2);
-  EXPECT_THAT(file.errors, HasSubstr("/no/trace"));
+}
+
+TEST(LoadTestUsageTest, AFileThatCannotBeReadExitsWithTwo) {
+  for (const char* flag : {"--trace", "--classes", "--compare", "--simulate"}) {
+    std::vector<std::string> arguments = {"--rate=1",
+                                          std::string(flag) + "=/no/file"};
+    if (flag != std::string("--simulate")) {
+      arguments.emplace_back("--target=127.0.0.1:1");
+    }
+    const Outcome outcome = RunLoadTest(arguments);
+    EXPECT_EQ(outcome.exit_code, 2) << flag;
+    EXPECT_THAT(outcome.errors, HasSubstr("/no/file")) << flag;
+  }
 }
 
 TEST(LoadTestUsageTest, NoServerIsAnErrorThatNamesIt) {

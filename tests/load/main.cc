@@ -2,7 +2,7 @@
 // became of it. README.md tells what the metrics mean.
 //
 // Exit codes: 0 for success, 1 where a requirement does not hold or the test
-// could not be run, 2 for wrong usage.
+// could not be run, 2 for wrong usage, a file that cannot be used included.
 
 #include <grpc/support/log.h>
 
@@ -44,7 +44,7 @@ constexpr char kUsage[] =
     "  anyprec-loadtest --compare=slo.json --compare=fixed4.json \\\n"
     "      --html=policies.html\n\n"
     "Exits with 0; 1 if a --require does not hold or the test cannot be run;\n"
-    "2 for wrong usage.\n\nFlags:\n";
+    "2 for wrong usage, or a file that cannot be used.\n\nFlags:\n";
 
 int Fail(const absl::Status& status, int exit_code) {
   std::fprintf(stderr, "anyprec-loadtest: %s\n",
@@ -78,14 +78,27 @@ absl::Status CheckWritable(const LoadTestOptions& options) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<RunReport>> ReadComparisons(
-    const LoadTestOptions& options) {
-  std::vector<RunReport> runs;
+// What files say that the options name.
+struct Files {
+  std::vector<RunReport> compared;
+  SessionInputs inputs;
+  SimulationOptions simulation;  // with --simulate
+};
+
+absl::StatusOr<Files> ReadFiles(const LoadTestOptions& options) {
+  Files files;
   for (const std::string& path : options.compare) {
     ASSIGN_OR_RETURN(std::vector<RunReport> more, ReadReports(path));
-    for (RunReport& run : more) runs.push_back(std::move(run));
+    for (RunReport& run : more) files.compared.push_back(std::move(run));
   }
-  return runs;
+  ASSIGN_OR_RETURN(files.inputs, ReadInputs(options));
+  if (options.simulate.empty()) return files;
+  ASSIGN_OR_RETURN(files.simulation.table, ReadStepCostTable(options.simulate));
+  if (options.policy.has_value()) {
+    ASSIGN_OR_RETURN(files.simulation.policy,
+                     ParsePrecisionPolicy(*options.policy));
+  }
+  return files;
 }
 
 // What can be known of the requirements before the test.
@@ -99,30 +112,24 @@ absl::Status CheckRequirements(const LoadTestOptions& options,
 }
 
 absl::StatusOr<std::unique_ptr<LoadDriver>> NewDriver(
-    const LoadTestOptions& options, const SessionInputs& inputs) {
+    const LoadTestOptions& options, const Files& files) {
   if (!options.simulate.empty()) {
-    SimulationOptions simulation;
-    ASSIGN_OR_RETURN(simulation.table, ReadStepCostTable(options.simulate));
-    if (options.policy.has_value()) {
-      ASSIGN_OR_RETURN(simulation.policy,
-                       ParsePrecisionPolicy(*options.policy));
-    }
-    return NewSimulatedServer(simulation, inputs.classes);
+    return NewSimulatedServer(files.simulation, files.inputs.classes);
   }
   const LoadClientOptions client = {
       .target = options.target,
       .connections = options.connections,
       .connect_timeout = absl::Seconds(options.connect_timeout),
       .drain_timeout = absl::Seconds(options.drain_timeout)};
-  return NewLoadClient(client, inputs.classes);
+  return NewLoadClient(client, files.inputs.classes);
 }
 
 absl::StatusOr<SessionResult> RunTest(const LoadTestOptions& options,
-                                      SessionInputs inputs) {
+                                      Files files) {
   ASSIGN_OR_RETURN(const std::unique_ptr<LoadDriver> driver,
-                   NewDriver(options, inputs));
-  RETURN_IF_ERROR(CheckPrecisions(inputs.classes, driver->model()));
-  return LoadSession(options, std::move(inputs), *driver).Run();
+                   NewDriver(options, files));
+  RETURN_IF_ERROR(CheckPrecisions(files.inputs.classes, driver->model()));
+  return LoadSession(options, std::move(files.inputs), *driver).Run();
 }
 
 void PrintHighestRates(const nlohmann::json& rates) {
@@ -177,35 +184,34 @@ int Main(const std::vector<std::string>& arguments) {
     std::printf("%s%s", kUsage, LoadTestFlags(defaults).Help().c_str());
     return kExitOk;
   }
-  absl::StatusOr<std::vector<RunReport>> shown = ReadComparisons(*options);
-  if (!shown.ok()) return Fail(shown.status(), kExitUsage);
-  absl::StatusOr<SessionInputs> inputs = ReadInputs(*options);
-  if (!inputs.ok()) return Fail(inputs.status(), kExitUsage);
-  if (const absl::Status status = CheckRequirements(*options, *inputs);
+  absl::StatusOr<Files> files = ReadFiles(*options);
+  if (!files.ok()) return Fail(files.status(), kExitUsage);
+  if (const absl::Status status = CheckRequirements(*options, files->inputs);
       options->runs() && !status.ok()) {
     return FailUsage(status);
   }
   if (const absl::Status status = CheckWritable(*options); !status.ok()) {
     return Fail(status, kExitUsage);
   }
+  std::vector<RunReport> shown = std::move(files->compared);
   SessionResult result;
   if (options->runs()) {
-    absl::StatusOr<SessionResult> run = RunTest(*options, *std::move(inputs));
+    absl::StatusOr<SessionResult> run = RunTest(*options, *std::move(files));
     if (!run.ok()) {
       return Fail(run.status(), absl::IsInvalidArgument(run.status())
                                     ? kExitUsage
                                     : kExitFailure);
     }
     result = *std::move(run);
-    shown->insert(shown->end(), result.runs.begin(), result.runs.end());
+    shown.insert(shown.end(), result.runs.begin(), result.runs.end());
   }
-  std::fputs(SummaryText(*shown).c_str(), stdout);
+  std::fputs(SummaryText(shown).c_str(), stdout);
   PrintHighestRates(result.highest_rates);
-  if (const absl::Status status = Write(*options, result, *shown);
+  if (const absl::Status status = Write(*options, result, shown);
       !status.ok()) {
     return Fail(status, kExitFailure);
   }
-  return Judge(*options, options->runs() ? result.runs : *shown);
+  return Judge(*options, options->runs() ? result.runs : shown);
 }
 
 }  // namespace
