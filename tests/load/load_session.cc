@@ -21,8 +21,10 @@ namespace {
 
 constexpr double kDefaultDuration = 60;
 
-std::string RateText(double rate) {
-  return absl::StrFormat("%.4g requests/s", rate);
+std::string RateText(double rate, std::optional<double> ramp_to = {}) {
+  const std::string end =
+      ramp_to.has_value() ? absl::StrFormat(" to %.4g", *ramp_to) : "";
+  return absl::StrFormat("%.4g%s requests/s", rate, end);
 }
 
 ArrivalProcess ProcessOf(const std::string& name) {
@@ -38,7 +40,7 @@ absl::StatusOr<SessionInputs> ReadInputs(const LoadTestOptions& options) {
   if (!options.classes.empty()) {
     ASSIGN_OR_RETURN(inputs.classes, ReadRequestClasses(options.classes));
   }
-  ScaleSlos(options.slo_scale, inputs.classes);
+  RETURN_IF_ERROR(ScaleSlos(options.slo_scale, inputs.classes));
   if (options.fixed_bits.has_value()) {
     FixPrecision(*options.fixed_bits, inputs.classes);
   }
@@ -74,8 +76,9 @@ absl::StatusOr<SessionResult> LoadSession::Run() {
   } else if (!options_.goodput_shares.empty()) {
     RETURN_IF_ERROR(RunSearch());
   } else {
-    const std::string more =
-        options_.rate.has_value() ? RateText(*options_.rate) : "trace";
+    const std::string more = options_.rate.has_value()
+                                 ? RateText(*options_.rate, options_.ramp_to)
+                                 : "trace";
     RETURN_IF_ERROR(
         RunRate(options_.rate, options_.label.empty() ? more : options_.label));
   }

@@ -150,6 +150,29 @@ TEST_F(LoadTestTest, DeadlinesThatNobodyCouldKeepAreMisses) {
   EXPECT_EQ(metrics["deadline_attainment"], 0);
 }
 
+TEST_F(LoadTestTest, WhatAClassMayAskForAServerTakes) {
+  const std::string classes = TempPath("limits.json");
+  std::ofstream(classes) << R"({"classes": [
+    {"name": "a", "priority": 100, "ttft_ms": 86400000, "tpot_ms": 86400000,
+     "deadline_ms": 86400000},
+    {"name": "b", "priority": -100, "tpot_ms": 0.001}]})";
+  const nlohmann::json metrics =
+      Metrics(*server_, {"--rate=20", "--arrivals=constant", "--duration=0.5",
+                         "--prompt_tokens=8", "--output_tokens=2",
+                         "--classes=" + classes});
+  EXPECT_EQ(metrics["requests"]["planned"], 10);
+  EXPECT_EQ(metrics["requests"]["error"], 0);
+}
+
+TEST_F(LoadTestTest, ARampIsNamedByBothItsRates) {
+  const std::string json = TempPath("ramp.json");
+  RunLoadTest({"--target=" + server_->address(), "--rate=1", "--ramp_to=9",
+               "--warm_up=0", "--duration=1", "--prompt_tokens=8",
+               "--output_tokens=2", "--json=" + json});
+  EXPECT_EQ(nlohmann::json::parse(Read(json))["runs"][0]["label"],
+            "1 to 9 requests/s");
+}
+
 TEST_F(LoadTestTest, TokensBelowTheFloorAreSeen) {
   const std::string classes = TempPath("floor.json");
   std::ofstream(classes) << R"({"classes": [{"name": "a", "min_bits": 5}]})";

@@ -18,7 +18,10 @@ namespace {
 
 constexpr size_t kMaxClassFileBytes = size_t{1} << 20;
 constexpr int kMaxRequestBits = 16;  // an unquantized model's
-constexpr double kMaxMilliseconds = 1e9;
+// What the API takes, as proto/anyprec/v1/generation.proto documents it.
+constexpr int kMaxPriority = 100;
+constexpr double kMinSloMilliseconds = 0.001;
+constexpr double kMaxMilliseconds = 24.0 * 3600 * 1000;
 constexpr char kKeys[] =
     "name, share, min_bits, max_bits, fixed_bits, ttft_ms, tpot_ms, "
     "deadline_ms, priority, cancel_rate, cancel_after_ms";
@@ -155,7 +158,7 @@ absl::StatusOr<RequestClass> ClassReader::Read() {
     }
   }
   const Range bits = {.low = 1, .high = kMaxRequestBits};
-  const Range time = {.low = 0, .high = kMaxMilliseconds, .above_low = true};
+  const Range time = {.low = kMinSloMilliseconds, .high = kMaxMilliseconds};
   RequestClass result;
   RETURN_IF_ERROR(ReadName(result));
   RETURN_IF_ERROR(ReadNumber(
@@ -166,8 +169,9 @@ absl::StatusOr<RequestClass> ClassReader::Read() {
   RETURN_IF_ERROR(ReadNumber("ttft_ms", time, &result.ttft_ms));
   RETURN_IF_ERROR(ReadNumber("tpot_ms", time, &result.tpot_ms));
   RETURN_IF_ERROR(ReadNumber("deadline_ms", time, &result.deadline_ms));
-  RETURN_IF_ERROR(
-      ReadInteger("priority", {.low = -1e6, .high = 1e6}, &result.priority));
+  RETURN_IF_ERROR(ReadInteger("priority",
+                              {.low = -kMaxPriority, .high = kMaxPriority},
+                              &result.priority));
   RETURN_IF_ERROR(
       ReadNumber("cancel_rate", {.low = 0, .high = 1}, &result.cancel_rate));
   RETURN_IF_ERROR(ReadCancelAfter(result));
@@ -225,13 +229,25 @@ void FixPrecision(int bits, std::vector<RequestClass>& classes) {
   }
 }
 
-void ScaleSlos(double factor, std::vector<RequestClass>& classes) {
+absl::Status ScaleSlos(double factor, std::vector<RequestClass>& classes) {
   for (RequestClass& one : classes) {
-    for (std::optional<double>* slo :
-         {&one.ttft_ms, &one.tpot_ms, &one.deadline_ms}) {
-      if (slo->has_value()) **slo *= factor;
+    const std::pair<const char*, std::optional<double>*> slos[] = {
+        {"ttft_ms", &one.ttft_ms},
+        {"tpot_ms", &one.tpot_ms},
+        {"deadline_ms", &one.deadline_ms}};
+    for (const auto& [key, slo] : slos) {
+      if (!slo->has_value()) continue;
+      const double scaled = **slo * factor;
+      if (scaled < kMinSloMilliseconds || scaled > kMaxMilliseconds) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("class ", one.name, ": ", key, " is ", **slo, ", and ",
+                         scaled, " when scaled by ", factor, "; must be in [",
+                         kMinSloMilliseconds, ", ", kMaxMilliseconds, "]"));
+      }
+      *slo = scaled;
     }
   }
+  return absl::OkStatus();
 }
 
 }  // namespace anyprec::load

@@ -16,7 +16,8 @@
 //      "cancel_after_ms": [0, 2000]  // uniformly in between; with cancel_rate
 //     }]}
 //
-// All but the name are optional.
+// All but the name are optional. Ranges are those of the API: what a server
+// would refuse is refused when the file is read.
 //
 // Thread-safe: values and functions without state.
 #ifndef ANYPREC_TESTS_LOAD_REQUEST_CLASS_H_
@@ -26,6 +27,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 
@@ -68,8 +70,9 @@ absl::StatusOr<std::vector<RequestClass>> ReadRequestClasses(
 void FixPrecision(int bits, std::vector<RequestClass>& classes);
 
 // All SLOs `factor` times as long: the same mix for a machine that is so much
-// slower than the one it was written for.
-void ScaleSlos(double factor, std::vector<RequestClass>& classes);
+// slower than the one it was written for. INVALID_ARGUMENT names the first that
+// the API would not take any more.
+absl::Status ScaleSlos(double factor, std::vector<RequestClass>& classes);
 
 }  // namespace anyprec::load
 

@@ -67,6 +67,28 @@ TEST(RequestClassTest, ErrorsNameClassKeyValueAndNeed) {
               HasSubstr("unknown key \"tfft_ms\""));
 }
 
+TEST(RequestClassTest, RangesAreThoseOfTheApi) {
+  EXPECT_EQ(Message(R"("name": "a", "priority": 100)"), "");
+  EXPECT_EQ(Message(R"("name": "a", "priority": -100)"), "");
+  EXPECT_EQ(Message(R"("name": "a", "priority": 101)"),
+            "f: classes[0]: priority is 101; must be in [-100, 100]");
+  EXPECT_EQ(Message(R"("name": "a", "priority": -101)"),
+            "f: classes[0]: priority is -101; must be in [-100, 100]");
+  for (const std::string key : {"ttft_ms", "tpot_ms", "deadline_ms"}) {
+    const std::string member = R"("name": "a", ")" + key + "\": ";
+    EXPECT_EQ(Message(member + "86400000"), "");
+    EXPECT_EQ(Message(member + "0.001"), "");
+    EXPECT_EQ(
+        Message(member + "86400001"),
+        "f: classes[0]: " + key + " is 86400001; must be in [0.001, 8.64e+07]");
+    EXPECT_EQ(
+        Message(member + "0.0009"),
+        "f: classes[0]: " + key + " is 0.0009; must be in [0.001, 8.64e+07]");
+  }
+  EXPECT_THAT(Message(R"("name": "a", "cancel_after_ms": [0, 86400001])"),
+              HasSubstr("cancel_after_ms[1] is 86400001; must be in [0, "));
+}
+
 TEST(RequestClassTest, ContradictionsAreErrors) {
   EXPECT_THAT(Message(R"("name": "a", "fixed_bits": 4, "min_bits": 3)"),
               HasSubstr("excludes"));
@@ -104,12 +126,22 @@ TEST(RequestClassTest, ScalingMovesTheSlosAndNothingElse) {
   one.deadline_ms = 5000;
   one.priority = 1;
   std::vector<RequestClass> classes = {one};
-  ScaleSlos(2.5, classes);
+  ASSERT_TRUE(ScaleSlos(2.5, classes).ok());
   EXPECT_EQ(classes[0].ttft_ms, 250);
   EXPECT_EQ(classes[0].tpot_ms, std::nullopt);
   EXPECT_EQ(classes[0].deadline_ms, 12500);
   EXPECT_EQ(classes[0].priority, 1);
   EXPECT_EQ(classes[0].cancel_after_ms_high, one.cancel_after_ms_high);
+}
+
+TEST(RequestClassTest, ScalingKeepsToWhatTheApiTakes) {
+  std::vector<RequestClass> classes(1);
+  classes[0].deadline_ms = 60000;
+  EXPECT_EQ(ScaleSlos(2000, classes).message(),
+            "class all: deadline_ms is 60000, and 1.2e+08 when scaled by 2000; "
+            "must be in [0.001, 8.64e+07]");
+  classes[0].deadline_ms = 0.01;
+  EXPECT_FALSE(ScaleSlos(0.01, classes).ok());
 }
 
 TEST(RequestClassTest, SampleFilesAreValid) {
