@@ -51,7 +51,8 @@ def print_tables(args, results):
     print("|---|%s" % ("---|" * len(args.rates)))
     for policy, result in results.items():
         print("| %s | %s |" % (policy, " | ".join(
-            "%.1f %% at %.2f" % (100 * goodput, bits)
+            "%.1f %%" % (100 * goodput)
+            + (" at %.2f" % bits if bits is not None else "")
             for goodput, bits in zip(result["goodput"], result["bits"]))))
 
 
@@ -78,7 +79,8 @@ def panel(args, results, key, title, low, high, left):
                      % (x(rate), top + height + 18, rate))
     for color, (policy, result) in zip(COLORS, results.items()):
         points = " ".join("%.1f,%.1f" % (x(rate), y(value))
-                          for rate, value in zip(args.rates, result[key]))
+                          for rate, value in zip(args.rates, result[key])
+                          if value is not None)
         parts.append('<polyline points="%s" fill="none" stroke="%s" '
                      'stroke-width="%s"/>'
                      % (points, color, "3" if policy == "slo" else "1.5"))
@@ -112,12 +114,14 @@ def main():
     parser.add_argument("--slo_scale", type=float, default=1)
     parser.add_argument("--max_rate", type=float, default=100)
     parser.add_argument("--rates", default="4,6,8,10,12,16,24",
+                        type=load_runs.numbers,
                         help="requests/s, ascending")
     parser.add_argument("--policies", default="slo,load-ladder,fixed:3,fixed:4,"
                         "fixed:5,fixed:6,fixed:7,fixed:8")
     parser.add_argument("--svg", help="where to draw the second table")
     args = parser.parse_args()
-    args.rates = [float(rate) for rate in args.rates.split(",")]
+    if args.svg and len(args.rates) < 2:
+        parser.error("--svg: needs two --rates or more")
     if len(args.rates) < 2 or args.rates != sorted(set(args.rates)):
         parser.error("--rates: needs two or more, ascending")
     results = {policy: measure(args, policy)

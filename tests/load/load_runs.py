@@ -1,11 +1,29 @@
 """A server under test and runs of anyprec-loadtest against it."""
 
+import argparse
 import json
+import math
 import os
 import subprocess
 import sys
 import tempfile
 import time
+
+
+def numbers(text):
+    """For argparse: "1,2.5" as numbers above zero."""
+    values = []
+    for part in text.split(","):
+        try:
+            value = float(part)
+        except ValueError:
+            value = math.nan
+        if not 0 < value < math.inf:
+            raise argparse.ArgumentTypeError(
+                "\"%s\" in \"%s\", needs numbers above zero, with commas in "
+                "between" % (part, text))
+        values.append(value)
+    return values
 
 
 class Server:

@@ -135,7 +135,7 @@ def main():
     parser.add_argument("--slo_scale", type=float, default=1)
     parser.add_argument("--base_rate", type=float, help="requests/s")
     parser.add_argument("--max_rate", type=float, default=20)
-    parser.add_argument("--rates", default="0.5,1,1.5",
+    parser.add_argument("--rates", default="0.5,1,1.5", type=load_runs.numbers,
                         help="multiples of the base rate")
     parser.add_argument("--parent_bits", type=int, default=8)
     parser.add_argument("--policies", default="slo,load-ladder,fixed:3,fixed:4,"
@@ -174,8 +174,8 @@ def main():
                   "| refused | below floor |\n"
                   "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
                   flush=True)
-            for factor in args.rates.split(","):
-                rate = base * float(factor)
+            for factor in args.rates:
+                rate = base * factor
                 stretches = {policy: [] for policy in policies}
                 for turn in range(args.repeat):
                     start = args.trace_start + turn * args.trace_duration

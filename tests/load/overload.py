@@ -9,11 +9,13 @@
 Loads a server at rates about its capacity, then far above it. Prints one JSON
 object: output tokens a second at the best of the first and under overload, how
 soon the refused were told so, whether each was told when to come back, what was
-lost, and how much of the KV cache is in use afterwards.
+lost, and how much of the KV cache is in use afterwards. Exits with 1 where
+something was lost, or not told, or still is in use.
 """
 
 import argparse
 import json
+import sys
 import tempfile
 import urllib.request
 
@@ -35,6 +37,7 @@ def main():
     parser.add_argument("--model", required=True)
     parser.add_argument("--classes", required=True)
     parser.add_argument("--saturating_rates", required=True,
+                        type=load_runs.numbers,
                         help="requests/s, about the capacity")
     parser.add_argument("--rate", type=float, required=True,
                         help="requests/s, far above it")
@@ -57,14 +60,14 @@ def main():
         server = load_runs.Server(args.server, args.model, folder)
         try:
             saturated = {
-                rate: load(float(rate))["output_tokens_per_s"]
-                for rate in args.saturating_rates.split(",")}
+                "%g" % rate: load(rate)["output_tokens_per_s"]
+                for rate in args.saturating_rates}
             overload = load(args.rate)
             usage = kv_cache_usage(server)
         finally:
             server.stop()
     best = max(saturated.values())
-    print(json.dumps({
+    result = {
         "output_tokens_per_s": {**saturated,
                                 "%g" % args.rate: overload["output_tokens_per_s"]},
         "throughput_of_saturation": overload["output_tokens_per_s"] / best,
@@ -74,7 +77,12 @@ def main():
         "lost": overload["lost"],
         "tokens_below_floor": overload["tokens_below_floor"],
         "kv_cache_usage_after": usage,
-    }, indent=2))
+    }
+    print(json.dumps(result, indent=2))
+    for none in ("refusals_without_retry_info", "lost", "tokens_below_floor",
+                 "kv_cache_usage_after"):
+        if result[none] != 0:
+            sys.exit("%s is %g; must be 0" % (none, result[none]))
 
 
 if __name__ == "__main__":

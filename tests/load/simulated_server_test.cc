@@ -1,6 +1,8 @@
 #include "tests/load/simulated_server.h"
 
 #include <algorithm>
+#include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -144,16 +146,35 @@ TEST(SimulatedServerTest, LosesNothingAndKeepsFloorsUnderOverload) {
   }
 }
 
-TEST(SimulatedServerTest, CancelsAndDeadlinesEndRequests) {
+int64_t Count(std::span<const RequestRecord> records, Outcome outcome) {
+  return std::count_if(records.begin(), records.end(),
+                       [outcome](const RequestRecord& record) {
+                         return record.outcome == outcome;
+                       });
+}
+
+TEST(SimulatedServerTest, CancelsEndRequests) {
   RequestClass one = Class();
   one.cancel_rate = 0.5;
   one.cancel_after_ms_high = 300;
-  const auto records = Simulate("slo", 5, one);
-  EXPECT_GT(std::count_if(records.begin(), records.end(),
-                          [](const RequestRecord& record) {
-                            return record.outcome == Outcome::kCancelled;
-                          }),
-            20);
+  EXPECT_GT(Count(Simulate("slo", 5, one), Outcome::kCancelled), 20);
+}
+
+TEST(SimulatedServerTest, DeadlinesEndRequests) {
+  RequestClass one = Class();
+  one.ttft_ms = one.tpot_ms = std::nullopt;
+  // Admission predicts an answer with those that run; later ones slow it down.
+  one.deadline_ms = 400;
+  const auto records = Simulate("fixed:8", 6, one);
+  EXPECT_GT(Count(records, Outcome::kDeadline), 10);
+  EXPECT_GT(Count(records, Outcome::kOk), 10);
+  for (const RequestRecord& record : records) {
+    if (record.outcome != Outcome::kDeadline) continue;
+    // Within a step of it.
+    EXPECT_GE(record.finished_at - record.sent_at, absl::Milliseconds(400));
+    EXPECT_LT(record.finished_at - record.sent_at,
+              absl::Milliseconds(400 + 100));
+  }
 }
 
 TEST(SimulatedServerTest, ByDeadlinesPrecisionIsHighWhereThereIsTime) {
