@@ -1,11 +1,9 @@
 #include "server/step_cost_cache.h"
 
-#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <span>
 #include <system_error>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -60,17 +58,12 @@ absl::StatusOr<StepCostModel> StepCostCache::Read() const {
 
 absl::Status StepCostCache::Write(const StepCostModel& costs,
                                   int kv_tokens) const {
-  for (const Phase phase : {Phase::kDecode, Phase::kPrefill}) {
-    const std::vector<StepCostPoint> points = costs.Points();
-    if (std::any_of(points.begin(), points.end(), [phase](const auto& point) {
-          return point.phase == phase;
-        })) {
-      continue;
-    }
-    return absl::FailedPreconditionError(
-        absl::StrCat("there was no time to measure a ",
-                     phase == Phase::kDecode ? "decode" : "prefill", " step"));
-  }
+  StepCostTable table;
+  table.name = key_;
+  table.kv_tokens = kv_tokens;
+  table.costs = costs;
+  const std::string json = ToJson(table);
+  RETURN_IF_ERROR(ParseStepCostTable(json, path_).status());
   const std::filesystem::path folder =
       std::filesystem::path(path_).parent_path();
   std::error_code error;
@@ -79,11 +72,7 @@ absl::Status StepCostCache::Write(const StepCostModel& costs,
     return absl::UnavailableError(absl::StrCat(
         "cannot make the folder \"", folder.string(), "\": ", error.message()));
   }
-  StepCostTable table;
-  table.name = key_;
-  table.kv_tokens = kv_tokens;
-  table.costs = costs;
-  return WriteFileAtomically(path_, ToJson(table));
+  return WriteFileAtomically(path_, json);
 }
 
 }  // namespace anyprec

@@ -34,7 +34,8 @@ class StepCostCache {
   absl::StatusOr<StepCostModel> Read() const;
 
   // Makes the folder where there is none. Replaces the file as a whole.
-  // FAILED_PRECONDITION where `costs` lack a phase.
+  // INVALID_ARGUMENT where Read() would not take it, as where a phase was not
+  // measured.
   absl::Status Write(const StepCostModel& costs, int kv_tokens) const;
 
   const std::string& path() const { return path_; }
